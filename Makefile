@@ -1,0 +1,53 @@
+# Needs python3 (3.11 or newer) and make; everything else goes into .venv from the hash-pinned files in requirements/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Model engines print start-up notes on stderr; thread pools are set per process by the program itself.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help setup setup-test demo test test-slow lint bench clean
+help:
+	@echo "make demo       set up, then embed a small synthetic archive and ask it questions"
+	@echo "make test       set up, then lint, type-check and run the tests"
+	@echo "make setup      only set up: .venv/bin/sonotheque is there afterwards"
+	@echo "make test-slow  the long suites (kill sweeps at length)"
+	@echo "make bench      measure speed here; results go to benchmarks/results/"
+	@echo "make lint       ruff, mypy, import-linter"
+
+setup: $(VENV)/.set-up
+setup-test: $(VENV)/.set-up-test
+
+$(VENV)/.set-up: requirements/birdnet.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@echo "Setting up $(VENV) (about 900 MB, a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements/birdnet.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.set-up-test: $(VENV)/.set-up requirements/all.txt
+	@echo "Adding what the tests need (TensorFlow among it) ..."
+	@$(PIP) install --require-hashes -r requirements/all.txt
+	@touch $@
+
+demo: setup
+	@$(BIN)/sonotheque demo
+
+lint: setup-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: lint
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup-test
+	@$(BIN)/python -m pytest -m slow
+
+bench: setup
+	@$(BIN)/sonotheque bench embed
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,162 @@
+"""Tasks on Dask: a LocalCluster of our own, or a scheduler that is running. Vectors never travel through it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from dataclasses import asdict
+from typing import Any
+
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster
+
+from cluster.backends import Ended, WorkerDied
+from cluster.dask_worker import ModelPlugin, load_spec, run_task
+from cluster.payload import ModelChoice, TaskPayload
+from embedder.models import weights_status
+from sonotheque.core.errors import Unavailable
+from sonotheque.core.model_spec import ModelSpec
+
+# Dask's defaults, changed where a measurement says so (design note 0003).
+SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": 1,  # a poison file costs two workers, then our own rule takes over
+    "distributed.scheduler.worker-ttl": "10 minutes",  # long calls into C hold the interpreter lock
+    "distributed.scheduler.no-workers-timeout": "30 minutes",
+    "distributed.comm.retry.count": 3,
+    "distributed.worker.memory.terminate": 0.95,
+}
+_CONNECT_S = 30
+_SLOTS_EVERY_S = 5.0
+
+
+class DaskBackend:
+    """See :class:`cluster.backends.Backend`.
+
+    Parameters
+    ----------
+    model : ModelChoice
+    job : int
+        Number of the job: part of the keys.
+    workers : int
+        Worker processes of a LocalCluster.
+    scheduler : str, optional
+        Address of a running scheduler, whose workers must have this program installed and see the same folders.
+    """
+
+    def __init__(self, model: ModelChoice, *, job: int, workers: int = 1, scheduler: str | None = None) -> None:
+        self._model, self._job, self._workers, self._scheduler = model, job, workers, scheduler
+        self._cluster: LocalCluster | None = None
+        self._client: Client | None = None
+        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._futures: dict[str, Future] = {}
+        self._attempts: dict[str, int] = {}
+        self._slots, self._slots_at = workers, 0.0
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return (
+            f"Dask scheduler {self._scheduler}" if self._scheduler else f"Dask, {self._workers} worker processes here"
+        )
+
+    @property
+    def _live(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("the backend was not started")
+        return self._client
+
+    def start(self) -> ModelSpec:
+        """Start workers, load the model on each.
+
+        Raises
+        ------
+        Unavailable
+            If no scheduler answers, it has no workers, or the model cannot be loaded there.
+        """
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        dask.config.set(SETTINGS)
+        if self._scheduler:
+            self._client = self._connect(self._scheduler)
+        else:
+            self._cluster = LocalCluster(
+                n_workers=self._workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                host="127.0.0.1",
+                silence_logs=logging.CRITICAL,
+            )
+            self._client = Client(self._cluster)
+        choice = {"choice": asdict(self._model)}
+        if not weights_status(self._model.name, self._model.weights).present:
+            # One worker downloads; the others then find the weights in the cache.
+            self._live.submit(load_spec, choice, pure=False).result()
+        self._live.register_plugin(ModelPlugin(self._model))
+        spec: ModelSpec = self._live.submit(load_spec, choice, pure=False).result()
+        return spec
+
+    def _connect(self, address: str) -> Client:
+        try:
+            client = Client(address, timeout=_CONNECT_S)
+            if not client.nthreads():
+                raise Unavailable(
+                    f"the Dask scheduler at {address} has no workers: start some (`dask worker {address}`)"
+                )
+        except OSError as error:
+            raise Unavailable(
+                f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
+            ) from error
+        return client
+
+    @property
+    def slots(self) -> int:
+        """Threads of all workers; workers come and go."""
+        now = time.monotonic()
+        if now - self._slots_at > _SLOTS_EVERY_S:
+            self._slots_at = now
+            self._slots = max(1, sum(self._live.nthreads().values()))
+        return self._slots
+
+    def submit(self, payload: TaskPayload, *, guarded: bool = False) -> None:
+        """Hand over a task."""
+        part_id = payload.part.part_id
+        attempt = self._attempts[part_id] = self._attempts.get(part_id, 0) + 1
+        # No argument may equal a key (Dask would put that key's result in its place): keys have a prefix, arguments are in a dict.
+        future = self._live.submit(
+            run_task,
+            {"payload": payload.to_json(), "guarded": guarded},
+            key=f"embed-{self._job}-{attempt}-{part_id}",
+            pure=False,
+        )
+        self._futures[part_id] = future
+        future.add_done_callback(lambda done, part_id=part_id: self._ended.put(_read(part_id, done)))
+
+    def next_ended(self, timeout_s: float) -> Ended | None:
+        """Return a task that has ended, waiting at most so long."""
+        try:
+            ended = self._ended.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        self._futures.pop(ended.part_id).release()
+        return ended
+
+    def close(self, *, now: bool = False) -> None:
+        """End the cluster if it is ours; leave a foreign one as it was, less our tasks."""
+        if self._client is not None:
+            for future in self._futures.values():
+                future.cancel()
+            self._client.close(timeout=2 if now else 10)
+        if self._cluster is not None:
+            self._cluster.close(timeout=2 if now else 10)
+
+
+def _read(part_id: str, future: Future) -> Ended:
+    if future.status == "finished":
+        return Ended(part_id, future.result(), None)
+    if future.cancelled():
+        return Ended(part_id, None, Unavailable("the Dask scheduler went away", kind="workers_lost"))
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        error = WorkerDied(str(error))
+    return Ended(part_id, None, error)

@@ -1,0 +1,65 @@
+"""What runs inside a Dask worker: the model, loaded when the worker starts, and the task."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from distributed import Worker, WorkerPlugin
+
+from cluster.backends import WorkerDied, run_part
+from cluster.models_here import model_here
+from cluster.payload import ModelChoice, TaskPayload
+from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.outcome import TaskOutcome
+
+_EXIT_STUCK = 75
+_EXIT_AFTER_S = 1.0
+
+
+@dataclass(frozen=True)
+class ModelPlugin(WorkerPlugin):
+    """Loads the model on every worker, also on one that joins or restarts later.
+
+    Attributes
+    ----------
+    model : ModelChoice
+    """
+
+    model: ModelChoice
+    name: str = "sonotheque-model"
+
+    def setup(self, worker: Worker) -> None:
+        """Prepare the process: one thread a process for Arrow, Ctrl-C left to the coordinator, the model in memory."""
+        pa.set_cpu_count(1)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        model_here(self.model)
+
+
+def load_spec(model: dict[str, Any]) -> ModelSpec:
+    """Load the model on the worker that runs this, and return what was loaded."""
+    return model_here(ModelChoice(**model["choice"])).spec
+
+
+def run_task(arguments: dict[str, Any]) -> TaskOutcome:
+    """Run one task.
+
+    Raises
+    ------
+    WorkerDied
+        A decoder is stuck or memory ran out. The process ends itself a moment later, and its nanny starts a new one: a
+        stuck thread cannot be ended from inside.
+    """
+    payload = TaskPayload.from_json(arguments["payload"])
+    try:
+        return run_part(payload, guarded=arguments["guarded"])
+    except WorkerDied:
+        timer = threading.Timer(_EXIT_AFTER_S, os._exit, (_EXIT_STUCK,))
+        timer.daemon = True
+        timer.start()
+        raise

@@ -1,0 +1,128 @@
+"""What a run will cost, before it starts: windows, disk, time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cluster.inventory import Inventory
+from cluster.job import JobFolder, job_numbers
+from cluster.plan import part_target_s
+from embedder.recorders import DeploymentTable
+from sonotheque.core.windows import WindowRule
+
+# True seconds of audio a second, one worker on one core; first guesses, replaced by this store's own last run.
+# birdnet_v2.4: benchmarks/results; perch: 135-165 ms for 5 s on two threads, stand-in graph.
+FIRST_GUESS_X_REALTIME = {"birdnet_v2.4": 80.0, "perch_v2": 18.0, "perch_v1": 25.0, "placeholder": 2000.0}
+_VECTOR_SHARE = 0.95  # zstd on float16 vectors, measured on random-like data
+_ROW_BYTES = 50  # identity, times and the ledger's share
+_PREDICTION_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What ``--dry-run`` shows.
+
+    Attributes
+    ----------
+    files, new, settled, changed : int
+        Found; to be embedded; already in the store; of the new, those that replace an older version.
+    audio_s, new_audio_s : float
+        Of all files, and of those to be embedded, as the headers say.
+    parts, windows, bytes : int
+        Estimates for the new files.
+    wall_s : float
+        Estimated time; ``speed_from`` says where the speed comes from.
+    without_time, without_utc : int
+        New files whose start is unknown; whose offset from UTC is.
+    sites : dict
+        New files by site.
+    outside_deployments, deployments_unused
+        With a deployments table: new files that match no deployment, and deployments that no file matches.
+    problems : list
+        Folders and links that could not be looked at.
+    """
+
+    files: int
+    new: int
+    settled: int
+    changed: int
+    audio_s: float
+    new_audio_s: float
+    parts: int
+    windows: int
+    bytes: int
+    wall_s: float
+    speed_from: str
+    without_time: int
+    without_utc: int
+    sites: dict[str, int]
+    outside_deployments: int
+    deployments_unused: list[str]
+    problems: list[dict[str, str]]
+    root: str
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+
+def estimate(
+    inventory: Inventory,
+    *,
+    store: str,
+    model: str,
+    rule: WindowRule,
+    dim: int,
+    top_k: int,
+    dtype: str,
+    workers: int,
+    deployments: DeploymentTable | None = None,
+) -> PlanSummary:
+    """Return the plan's summary."""
+    rate = rule.sample_rate_hz * rule.rate_factor
+    windows = sum(rule.count(round(r.audio_s * rate)) for r in inventory.new)
+    each = dim * (2 if dtype == "float16" else 4) * _VECTOR_SHARE + _ROW_BYTES + top_k * _PREDICTION_BYTES
+    speed, source = _speed(store, model, workers)
+    target_s = part_target_s(inventory.audio_s)
+    new_s = sum(r.audio_s for r in inventory.new)
+    return PlanSummary(
+        files=inventory.files,
+        new=len(inventory.new),
+        settled=len(inventory.settled),
+        changed=inventory.changed,
+        audio_s=inventory.audio_s,
+        new_audio_s=new_s,
+        parts=_parts(inventory, target_s),
+        windows=windows,
+        bytes=round(windows * each),
+        wall_s=new_s * (rule.window_samples / rule.hop_samples) * rule.rate_factor / speed,
+        speed_from=source,
+        without_time=inventory.without_time,
+        without_utc=inventory.without_utc,
+        sites=dict(Counter(r.site for r in inventory.new).most_common()),
+        outside_deployments=sum(r.deployment is None for r in inventory.new) if deployments else 0,
+        deployments_unused=[d.id for d in deployments.unused()] if deployments and not inventory.settled else [],
+        problems=[{"path": p.path, "reason": p.reason} for p in inventory.problems],
+        root=inventory.root,
+        model=model,
+    )
+
+
+def _parts(inventory: Inventory, target_s: float) -> int:
+    held: dict[tuple[str, str], float] = {}
+    for r in inventory.new:
+        place = r.site, str(r.time.local_date)
+        held[place] = held.get(place, 0.0) + r.audio_s
+    return sum(max(1, round(seconds / target_s)) for seconds in held.values())
+
+
+def _speed(store: str, model: str, workers: int) -> tuple[float, str]:
+    """Return x-realtime expected of so many workers, and where that comes from."""
+    for number in reversed(job_numbers(store)):
+        past = JobFolder(store, number).read_json("summary.json")
+        if past.get("model") == model and past.get("audio_s", 0) > 600 and past.get("workers"):
+            return past["x_realtime"] / past["workers"] * workers, f"this store's job {number}"
+    return FIRST_GUESS_X_REALTIME.get(model, 20.0) * workers, "a first guess for this model"

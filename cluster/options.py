@@ -1,0 +1,103 @@
+"""EmbedOptions: everything a run was asked for, kept in its job folder so that `resume` can ask again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sonotheque.core.errors import Invalid
+
+DTYPES = ("float16", "float32")
+CHANNELS = ("mean", "first")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """The options of ``sonotheque embed``.
+
+    None for ``model``, ``hop_s``, ``rate_factor``, ``channels``, ``dtype`` or ``top_k`` means: the store's, and for a new
+    store the default.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Folders (searched recursively) and files.
+    store : str
+    root : str or None
+        Folder that stored paths are relative to; None: see ``cluster/roots.py``.
+    prefix : str
+        Put in front of every stored path.
+    model, weights : str or None
+    hop_s, rate_factor : float or None
+    channels, dtype : str or None
+    top_k : int or None
+        0 for no predictions.
+    site, site_from : str or None
+        A fixed site, or ``auto``, ``folder``, ``prefix``.
+    timezone, clock_timezone : str or None
+        IANA zones of the sites and of the recorders' clocks.
+    time_pattern, deployments, times : str or None
+        A user's regular expression for file names; paths of the two tables.
+    replace, retry_failed : bool
+        Let a changed file under a new root replace the old one; try files again that failed before.
+    workers : int
+        Worker processes on this machine; 0: embed in this process, without Dask.
+    scheduler : str or None
+        Address of a running Dask scheduler; ``workers`` is then ignored.
+    threads : int
+        Threads of the model's engine in each worker.
+    """
+
+    sources: tuple[str, ...]
+    store: str
+    root: str | None = None
+    prefix: str = ""
+    model: str | None = None
+    weights: str | None = None
+    hop_s: float | None = None
+    rate_factor: float | None = None
+    channels: str | None = None
+    dtype: str | None = None
+    top_k: int | None = None
+    site: str | None = None
+    site_from: str = "auto"
+    timezone: str | None = None
+    clock_timezone: str | None = None
+    time_pattern: str | None = None
+    deployments: str | None = None
+    times: str | None = None
+    replace: bool = False
+    retry_failed: bool = False
+    workers: int = 1
+    scheduler: str | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("--dtype", self.dtype, DTYPES), ("--channels", self.channels, CHANNELS)):
+            if value is not None and value not in allowed:
+                raise Invalid(f"{name} {value}: must be one of {', '.join(allowed)}")
+        if self.top_k is not None and not 0 <= self.top_k <= 1000:
+            raise Invalid(f"--top-k {self.top_k}: must lie between 0 (none) and 1000")
+        if self.workers < 0 or self.threads < 1:
+            raise Invalid(f"--workers {self.workers}, --threads {self.threads}: at least 0 and 1")
+
+    def metadata_settings(self) -> dict[str, Any]:
+        """Return what decides sites and times: a change of it does not touch rows that are already stored."""
+        names = ("site", "site_from", "timezone", "clock_timezone", "time_pattern", "deployments", "times")
+        return {name: getattr(self, name) for name in names}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> EmbedOptions:
+        """Rebuild from :meth:`to_json`."""
+        known: dict[str, Any] = {f.name: value[f.name] for f in fields(cls) if f.name in value}
+        return cls(**{**known, "sources": tuple(value["sources"])})

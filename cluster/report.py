@@ -1,0 +1,213 @@
+"""The per-recording report, written as the job goes, and the run's closing sum, which always adds up to the inventory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from cluster.inventory import Settled
+from sonotheque.core.outcome import MEANING, Outcome, StageSeconds, Status, TaskOutcome
+from sonotheque.core.recording import printable_path
+from store.ledger import read_part
+
+COLUMNS = (
+    "path",
+    "outcome",
+    "status",
+    "reason",
+    "site",
+    "start",
+    "time_source",
+    "duration_s",
+    "windows",
+    "seconds",
+    "top_label",
+    "top_score",
+)
+IN_STORE = "already in the store"
+
+
+def start_text(time: dict[str, Any]) -> str:
+    """Return a recording's start on the site's clock, with its offset if known; empty if unknown."""
+    if not time["local_start"]:
+        return ""
+    offset = time["utc_offset_min"]
+    if offset is None:
+        return str(time["local_start"])
+    sign = "-" if offset < 0 else "+"
+    return f"{time['local_start']}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+
+
+def row(entry: dict[str, Any], site: str, outcome: Outcome, *, reason: str | None = None) -> dict[str, Any]:
+    """Return the report's row for one ledger entry."""
+    top = entry.get("top") or {}
+    known = entry["status"] in set(Status)
+    said = entry["reason"] or ("" if entry["status"] == "ok" or not known else MEANING[Status(entry["status"])].text)
+    return {
+        "path": printable_path(entry["path"]),
+        "outcome": str(outcome),
+        "status": entry["status"],
+        "reason": said if reason is None else "; ".join(filter(None, (reason, said))),
+        "site": site,
+        "start": start_text(entry["time"]),
+        "time_source": entry["time"]["source"],
+        "duration_s": round(entry["duration_s"], 3),
+        "windows": entry["windows"],
+        "seconds": entry.get("seconds", 0.0),
+        "top_label": top.get("label", ""),
+        "top_score": round(top["score"], 4) if top else "",
+    }
+
+
+def settled_rows(store: str, settled: Iterable[Settled]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of files that the store had before this run: skipped, or still failed."""
+    by_part: dict[str, set[str]] = {}
+    for one in settled:
+        by_part.setdefault(one.embeddings, set()).add(one.entry.path)
+    for relative, paths in by_part.items():
+        part = read_part(store, relative)
+        for entry in part.files:
+            if entry.path in paths and entry.detail:
+                failed = entry.outcome is Outcome.FAILED
+                reason = f"{IN_STORE}, and failed then" if failed else IN_STORE
+                yield row(entry.detail, part.site, Outcome.FAILED if failed else Outcome.SKIPPED, reason=reason)
+
+
+class ReportWriter:
+    """Appends rows to ``report.jsonl`` and ``report.csv`` as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self._jsonl: TextIO = (folder / "report.jsonl").open("a", encoding="utf-8")
+        self._csv: TextIO = (folder / "report.csv").open("a", encoding="utf-8", newline="")
+        self._table = csv.DictWriter(self._csv, COLUMNS)
+        self._table.writeheader()
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write rows and flush them, so that a crash loses none that a reader has seen."""
+        for one in rows:
+            self._jsonl.write(json.dumps(one, ensure_ascii=False) + "\n")
+            self._table.writerow({k: _inert(v) for k, v in one.items()})
+        self._jsonl.flush()
+        self._csv.flush()
+
+    def close(self) -> None:
+        """Close both files."""
+        self._jsonl.close()
+        self._csv.close()
+
+
+def _inert(value: Any) -> Any:
+    """Keep a spreadsheet from running a file name as a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a job's report; a last line torn by a crash is left out."""
+    try:
+        with (folder / "report.jsonl").open(encoding="utf-8") as handle:
+            for line in handle:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+    except FileNotFoundError:
+        return
+
+
+def export_rows(rows: Iterable[dict[str, Any]], target: Path) -> int:
+    """Write rows as ``.csv``, ``.jsonl`` or ``.xlsx``, by the ending. Returns how many."""
+    count = 0
+    if target.suffix.lower() == ".xlsx":
+        return _export_xlsx(rows, target)
+    with target.open("w", encoding="utf-8", newline="") as handle:
+        table = csv.DictWriter(handle, COLUMNS) if target.suffix.lower() == ".csv" else None
+        if table:
+            table.writeheader()
+        for one in rows:
+            if table:
+                table.writerow({k: _inert(v) for k, v in one.items()})
+            else:
+                handle.write(json.dumps(one, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+_SHEET_ROWS = 1_000_000  # Excel holds 1,048,576
+
+
+def _export_xlsx(rows: Iterable[dict[str, Any]], target: Path) -> int:
+    import xlsxwriter
+
+    count = 0
+    # No strings_to_formulas: a file may be named "=1+1.wav".
+    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with xlsxwriter.Workbook(str(target), options) as book:
+        bold = book.add_format({"bold": True})
+        sheet: Any = None
+        for one in rows:
+            line = count % _SHEET_ROWS
+            if line == 0:
+                sheet = book.add_worksheet(f"recordings {count // _SHEET_ROWS + 1}")
+                sheet.write_row(0, 0, COLUMNS, bold)
+                sheet.freeze_panes(1, 1)
+                sheet.set_column(0, 0, 50)
+            sheet.write_row(line + 1, 0, [one[c] for c in COLUMNS])
+            count += 1
+        if sheet is None:
+            book.add_worksheet("recordings 1").write_row(0, 0, COLUMNS, bold)
+    return count
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts outcomes while a run goes on.
+
+    Attributes
+    ----------
+    files : int
+        Inventory.
+    outcomes : Counter
+        By outcome.
+    skipped, failed_kinds, noted : Counter
+        Skipped files by reason, failed ones by status, done ones by status other than ``ok``.
+    failures : list of dict
+        ``{path, kind, reason}``.
+    """
+
+    files: int
+    outcomes: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed_kinds: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    audio_s: float = 0.0
+    windows: int = 0
+    bytes_written: int = 0
+    stages: StageSeconds = field(default_factory=StageSeconds)
+    peaks: dict[str, int] = field(default_factory=dict)
+    devices: Counter[str] = field(default_factory=Counter)
+
+    def add_row(self, one: dict[str, Any], *, settled: bool = False) -> None:
+        """Count one row of the report."""
+        outcome = one["outcome"]
+        self.outcomes[outcome] += 1
+        if outcome == Outcome.FAILED:
+            self.failed_kinds[one["status"]] += 1
+            self.failures.append({"path": one["path"], "kind": one["status"], "reason": one["reason"]})
+        elif outcome == Outcome.SKIPPED:
+            self.skipped[IN_STORE if settled else one["status"]] += 1
+        else:
+            self.audio_s += one["duration_s"]
+            self.windows += one["windows"]
+            if one["status"] != Status.OK:
+                self.noted[one["status"]] += 1
+
+    def add_task(self, outcome: TaskOutcome) -> None:
+        """Count one task's bytes, stages and memory."""
+        self.bytes_written += outcome.bytes_written
+        self.stages += outcome.stages
+        self.peaks[outcome.worker] = max(self.peaks.get(outcome.worker, 0), outcome.peak_rss_bytes)
+        self.devices[outcome.device] += 1

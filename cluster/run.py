@@ -1,0 +1,353 @@
+"""The main job: a folder of recordings becomes an embedding store."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from cluster.backends import Backend, InProcessBackend
+from cluster.coordinator import Coordinator
+from cluster.estimate import PlanSummary, estimate
+from cluster.inventory import Inventory, take_inventory
+from cluster.job import FAILED, FINISHED, RUNNING, STOPPED, JobFolder, heartbeat, job_numbers, new_job, store_lock
+from cluster.options import EmbedOptions
+from cluster.payload import ModelChoice, TaskPayload
+from cluster.plan import PartPlan, pack, part_target_s
+from cluster.roots import choose_root
+from cluster.settle import SettledStore, describer_of, known_roots, settle_store, settle_window_rule
+from cluster.sums import Books, RunReport
+from sonotheque.core.errors import Conflict, SonothequeError
+from sonotheque.core.outcome import TaskOutcome
+from store import StoreConfig, create_config
+
+_HEARTBEAT_S = 5.0
+_SNAPSHOT_EVERY_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    files, files_total, windows : int
+    audio_s, audio_total_s, wall_s : float
+        ``wall_s`` counts from the first task.
+    """
+
+    files: int
+    files_total: int
+    windows: int
+    audio_s: float
+    audio_total_s: float
+    wall_s: float
+
+    @property
+    def x_realtime(self) -> float:
+        """True seconds of audio per second so far."""
+        return self.audio_s / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at this speed; None before there is one."""
+        left = max(0.0, self.audio_total_s - self.audio_s)
+        return left / self.x_realtime if self.x_realtime > 0 else None
+
+
+class Watcher(Protocol):
+    """Somebody who looks on; the command line's progress display is one."""
+
+    def looking(self, files: int) -> None:
+        """Files found so far."""
+
+    def planned(self, plan: PlanSummary) -> None:
+        """The plan, before anything is run."""
+
+    def started(self, where: str) -> None:
+        """Workers are up and the model is loaded."""
+
+    def progress(self, progress: Progress) -> None:
+        """Called about twice a second."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def looking(self, files: int) -> None:
+        """Say nothing."""
+
+    def planned(self, plan: PlanSummary) -> None:
+        """Say nothing."""
+
+    def started(self, where: str) -> None:
+        """Say nothing."""
+
+    def progress(self, progress: Progress) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known before a job exists."""
+
+    options: EmbedOptions
+    settled: SettledStore
+    inventory: Inventory
+    plan: PlanSummary
+
+
+def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
+    """Look at sources and store, and plan; nothing is written.
+
+    Raises
+    ------
+    SonothequeError
+        No audio, a store of another model or with other settings, a damaged part, a wrong option.
+    """
+    watcher = watcher or Silent()
+    settled = settle_store(options)
+    roots = known_roots(options.store)
+    root = choose_root(options.sources, options.root, [r for r, prefix in roots if prefix == options.prefix])
+    describer = describer_of(settled.options)
+    inventory = take_inventory(
+        settled.options,
+        root,
+        describer,
+        settled.ledger,
+        root_is_known=not roots or (root, options.prefix) in roots,
+        progress=watcher.looking,
+    )
+    rule, dim = settle_window_rule(settled)
+    plan = estimate(
+        inventory,
+        store=options.store,
+        model=settled.model,
+        rule=rule,
+        dim=dim,
+        top_k=settled.top_k,
+        dtype=settled.dtype,
+        workers=max(1, options.workers),
+        deployments=describer.deployments,
+    )
+    return Prepared(settled.options, settled, inventory, plan)
+
+
+def embed(options: EmbedOptions, watcher: Watcher | None = None) -> RunReport:
+    """Embed what is missing or changed, and account for every file.
+
+    Parameters
+    ----------
+    options : EmbedOptions
+    watcher : Watcher, optional
+
+    Returns
+    -------
+    RunReport
+        Its counts add up to the inventory.
+
+    Raises
+    ------
+    SonothequeError
+        See :func:`prepare`; also disk full, workers lost, and what else ends a run. What was committed stays.
+    """
+    watcher = watcher or Silent()
+    began = time.monotonic()
+    create_folder_check(options)
+    with store_lock(options.store):
+        prepared = prepare(options, watcher)
+        watcher.planned(prepared.plan)
+        job = new_job(options.store)
+        run = Run(prepared, job, watcher, began)
+        with _stop_on_signals(job):
+            return run.go()
+
+
+def create_folder_check(options: EmbedOptions) -> None:
+    """Look at the sources before a store folder is made for them: a mistyped path must leave nothing behind."""
+    choose_root(options.sources, options.root, ())
+
+
+@contextmanager
+def _stop_on_signals(job: JobFolder) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the run as `sonotheque stop` does; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if job.cancel_asked():
+            raise KeyboardInterrupt
+        job.ask_cancel()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of the main job, from plan to closing sum."""
+
+    prepared: Prepared
+    job: JobFolder
+    watcher: Watcher
+    began: float
+    _beat_at: float = 0.0
+    _snapshot_at: float = 0.0
+    _work_began: float = 0.0
+    _progress: Progress | None = None
+    _books: Books = field(init=False)
+
+    def go(self) -> RunReport:
+        """Run it."""
+        options, inventory = self.prepared.options, self.prepared.inventory
+        self.job.file("progress").mkdir()
+        self.job.write_json(
+            "job.json", {"options": options.to_json(), "root": inventory.root, "prefix": options.prefix}
+        )
+        heartbeat(self.job, RUNNING, phase="starting")
+        self.job.event("started", files=inventory.files, new=len(inventory.new))
+        self._books = Books(self.prepared, self.job)
+        state = FAILED
+        try:
+            self._books.open()
+            if inventory.new:
+                self._work()
+            else:
+                self.job.write_plan(self._plan_lines([]))
+            state = STOPPED if self.job.cancel_asked() and self._books.pending else FINISHED
+        except BaseException as error:
+            told = error.message if isinstance(error, SonothequeError) else repr(error)
+            self.job.event("ended by an error", error=told)
+            raise
+        finally:
+            report = self._books.close(
+                state, time.monotonic() - self.began, self._work_began and self._work_began - self.began
+            )
+            heartbeat(self.job, state)
+            self.job.event(state)
+        return report
+
+    def _work(self) -> None:
+        options = self.prepared.options
+        choice = ModelChoice(self.prepared.settled.model, options.weights, options.threads)
+        backend = self._backend(choice)
+        clean = False
+        try:
+            config = self._config(backend)
+            self.watcher.started(backend.title)
+            payloads = self._payloads(config, choice)
+            self._work_began = time.monotonic()
+            Coordinator(
+                backend,
+                self._done,
+                self._books.give_up,
+                self._note,
+                self._tick,
+                self.job.cancel_asked,
+            ).run(payloads)
+            clean = True
+        finally:
+            backend.close(now=not clean)
+
+    def _backend(self, choice: ModelChoice) -> Backend:
+        options = self.prepared.options
+        if options.workers == 0 and not options.scheduler:
+            return InProcessBackend(choice)
+        from cluster.dask_backend import DaskBackend
+
+        return DaskBackend(choice, job=self.job.number, workers=options.workers, scheduler=options.scheduler)
+
+    def _config(self, backend: Backend) -> StoreConfig:
+        spec = backend.start()
+        config = self.prepared.settled.config_for(spec)
+        return create_config(self.prepared.options.store, config)
+
+    def _payloads(self, config: StoreConfig, choice: ModelChoice) -> list[TaskPayload]:
+        inventory = self.prepared.inventory
+        parts = list(pack(inventory.new, config.digest, part_target_s(inventory.audio_s)))
+        self.job.write_plan(self._plan_lines(parts))
+        self._books.planned(config, parts)
+        options = self.prepared.options
+        return [
+            TaskPayload(
+                options.store, config, part, inventory.root, inventory.prefix, choice, str(self.job.file("progress"))
+            )
+            for part in parts
+        ]
+
+    def _plan_lines(self, parts: list[PartPlan]) -> Iterator[dict[str, Any]]:
+        for part in parts:
+            for recording in part.recordings:
+                yield {**recording.to_json(), "part_id": part.part_id}
+        for settled in self.prepared.inventory.settled:
+            e = settled.entry
+            yield {"path": e.path, "size_bytes": e.size_bytes, "mtime_ns": e.mtime_ns, "settled_in": settled.part_id}
+
+    def _done(self, outcome: TaskOutcome) -> None:
+        self._books.take(outcome)
+        self.job.event("part", part=outcome.part_id, rows=outcome.rows, won=outcome.committed, wall_s=outcome.wall_s)
+        now = time.monotonic()
+        self._snapshot_at = self._snapshot_at or now
+        if now - self._snapshot_at > _SNAPSHOT_EVERY_S:
+            self._snapshot_at = now
+            self._books.snapshot()
+
+    def _note(self, text: str) -> None:
+        self.job.event("trouble", text=text)
+        self.watcher.note(text)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        audio_s, windows, files = self._books.so_far()
+        plan = self.prepared.plan
+        progress = Progress(files, plan.new, windows, audio_s, plan.new_audio_s, now - self._work_began)
+        self.watcher.progress(progress)
+        if now - self._beat_at > _HEARTBEAT_S:
+            self._beat_at = now
+            heartbeat(
+                self.job,
+                RUNNING,
+                phase="embedding",
+                files=files,
+                files_total=plan.new,
+                audio_s=round(audio_s, 1),
+                audio_total_s=round(plan.new_audio_s, 1),
+                windows=windows,
+                x_realtime=round(progress.x_realtime, 1),
+                eta_s=None if progress.eta_s is None else round(progress.eta_s),
+            )
+
+
+def resume(store: str, watcher: Watcher | None = None, *, workers: int | None = None) -> RunReport:
+    """Ask again for what the newest job was asked for.
+
+    Raises
+    ------
+    NotFound
+        If the store has no job.
+    Conflict
+        If the newest job has no readable settings.
+    """
+    for number in reversed(job_numbers(store)):
+        told = JobFolder(store, number).read_json("job.json")
+        if "options" in told:
+            options = replace(EmbedOptions.from_json(told["options"]), store=store)
+            return embed(replace(options, workers=workers) if workers is not None else options, watcher)
+    raise Conflict(
+        f"{store} has no job that could be resumed: `sonotheque embed RECORDINGS --store {store}` starts one"
+    )

@@ -1,0 +1,156 @@
+"""Settles a run's options against the store it writes to: what is asked for, what is there, what the defaults are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.job import JobFolder, job_numbers
+from cluster.options import EmbedOptions
+from embedder.audio import DECODE_BLOCK_S, QUALITY
+from embedder.models import DEFAULT_MODEL, model_info
+from embedder.recorders import Describer, SiteRule, load_deployments, load_times
+from sonotheque.core.errors import Damaged, NotFound
+from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.windows import WindowRule
+from store import Ledger, StoreConfig, load_ledger, read_config, require_same
+
+DEFAULT_TOP_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SettledStore:
+    """Options and store, agreed.
+
+    Attributes
+    ----------
+    options : EmbedOptions
+    config : StoreConfig or None
+        Of the store, if it exists.
+    ledger : Ledger
+    """
+
+    options: EmbedOptions
+    config: StoreConfig | None
+    ledger: Ledger
+
+    @property
+    def model(self) -> str:
+        """Name of the model to use."""
+        return _model(self.options, self.config)
+
+    @property
+    def top_k(self) -> int:
+        """Predictions a window."""
+        asked = self.options.top_k
+        return asked if asked is not None else self.config.top_k if self.config else DEFAULT_TOP_K
+
+    @property
+    def dtype(self) -> str:
+        """Type of the vectors' elements."""
+        return self.options.dtype or (self.config.dtype if self.config else "float16")
+
+    def config_for(self, spec: ModelSpec) -> StoreConfig:
+        """Return the settings this run wants, for the model that was really loaded.
+
+        Raises
+        ------
+        Conflict
+            If the store was made with another model or other settings.
+        Invalid
+            If the hop or the rate factor cannot be.
+        """
+        there = self.config
+        hop_s, factor = self.options.hop_s, self.options.rate_factor
+        if there and hop_s is None:
+            hop_s = there.windows.hop_samples / there.windows.sample_rate_hz
+        if factor is None:
+            factor = there.windows.rate_factor if there else 1.0
+        channels = self.options.channels or (there.decode["channels"] if there else "mean")
+        wanted = StoreConfig(
+            spec,
+            WindowRule.for_model(spec, hop_s=hop_s, rate_factor=factor),
+            {"channels": channels, "block_s": DECODE_BLOCK_S, "resampler": f"soxr {QUALITY}"},
+            self.dtype,
+            min(self.top_k, spec.n_classes),
+        )
+        if there:
+            require_same("the store", there, wanted)
+        return wanted
+
+
+def _model(options: EmbedOptions, config: StoreConfig | None) -> str:
+    return options.model or (config.model.name if config else DEFAULT_MODEL)
+
+
+def model_of(options: EmbedOptions) -> str:
+    """Return the name of the model a run will use."""
+    return _model(options, _config_of(options.store))
+
+
+def _config_of(store: str) -> StoreConfig | None:
+    try:
+        return read_config(store)
+    except NotFound:
+        return None
+
+
+def settle_store(options: EmbedOptions) -> SettledStore:
+    """Read the store, if there is one, and check the options that can be checked without loading a model.
+
+    Raises
+    ------
+    NotFound
+        If the model's name is unknown.
+    Conflict
+        If the store is another model's, or was made with other settings.
+    Damaged
+        If a part cannot be read: what it held would be embedded again under a name that is taken.
+    """
+    config = _config_of(options.store)
+    settled = SettledStore(options, config, load_ledger(options.store) if config else Ledger({}, {}, {}))
+    model_info(settled.model)
+    settle_window_rule(settled)
+    if settled.ledger.damaged:
+        path, why = next(iter(settled.ledger.damaged.items()))
+        raise Damaged(
+            f"{len(settled.ledger.damaged)} part file(s) of {options.store} cannot be read, the first: {path}: {why}. Move it out of the "
+            f"store (mv '{Path(options.store) / path}' '{Path(options.store) / path}.damaged') and run again: its recordings will be "
+            f"embedded anew. `sonotheque verify --store {options.store}` lists all"
+        )
+    return settled
+
+
+def settle_window_rule(settled: SettledStore) -> tuple[WindowRule, int]:
+    """Return the window rule and the vectors' length as far as they are known without loading the model."""
+    there = settled.config
+    if there and settled.model == there.model.name:
+        config = settled.config_for(there.model)
+        return config.windows, config.model.dim
+    info = model_info(settled.model)
+    spec = ModelSpec(info.name, "", "", info.sample_rate_hz, info.window_samples, info.dim, info.n_classes, "", "")
+    config = settled.config_for(spec)  # of another model than the store's: raises, naming both
+    return config.windows, config.model.dim
+
+
+def describer_of(options: EmbedOptions) -> Describer:
+    """Return what finds times and sites, as the options say."""
+    rule = SiteRule("fixed", options.site) if options.site else SiteRule.parse(options.site_from)
+    return Describer(
+        site_rule=rule,
+        zone=options.timezone,
+        clock_zone=options.clock_timezone,
+        pattern=options.time_pattern,
+        deployments=load_deployments(options.deployments) if options.deployments else None,
+        times=load_times(options.times) if options.times else None,
+    )
+
+
+def known_roots(store: str) -> list[tuple[str, str]]:
+    """Return the (root, prefix) of every earlier job of a store."""
+    found = []
+    for number in job_numbers(store):
+        told = JobFolder(store, number).read_json("job.json")
+        if "root" in told:
+            found.append((str(told["root"]), str(told.get("prefix", ""))))
+    return found

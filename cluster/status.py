@@ -1,0 +1,143 @@
+"""What any process can say of a store's runs: read from the job folders and the ledgers, never from memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cluster.job import RUNNING, STOPPING, JobFolder, job_numbers, latest_job
+from cluster.report import read_rows
+from sonotheque.core.errors import NotFound
+from sonotheque.core.outcome import Outcome
+from store import VerifyReport, read_config, verify
+from store.layout import EMBEDDINGS, part_name, part_path
+
+_WAIT_POLL_S = 0.5
+
+
+def _job(store: str, number: int | None) -> JobFolder:
+    if number is None:
+        return latest_job(store)
+    if number not in job_numbers(store):
+        raise NotFound(f"{store} has no job {number}; it has {', '.join(map(str, job_numbers(store))) or 'none'}")
+    return JobFolder(store, number)
+
+
+def job_status(store: str, number: int | None = None) -> dict[str, Any]:
+    """Return a job's state, last heartbeat, and how many of its parts are committed."""
+    job = _job(store, number)
+    places: dict[str, tuple[str, str | None]] = {}
+    for line in job.read_plan():
+        if "part_id" in line:
+            local = line["time"]["local_start"]
+            places[line["part_id"]] = (line["site"], local[:10] if local else None)
+    committed = sum(
+        (Path(store) / part_path(EMBEDDINGS, site, date, part_name(part_id))).exists()
+        for part_id, (site, date) in places.items()
+    )
+    return {
+        "job": job.number,
+        "state": job.state(),
+        "parts_planned": len(places),
+        "parts_committed": committed,
+        "heartbeat": job.read_json("heartbeat.json"),
+    }
+
+
+def ask_stop(store: str, *, wait: bool) -> dict[str, Any]:
+    """Ask the newest job to stop.
+
+    Parameters
+    ----------
+    store : str
+    wait : bool
+        Return only when it has ended.
+    """
+    job = latest_job(store)
+    asked = job.state() in (RUNNING, STOPPING)
+    if asked:
+        job.ask_cancel()
+        while wait and job.state() in (RUNNING, STOPPING):
+            time.sleep(_WAIT_POLL_S)
+    return {"job": job.number, "asked": asked, "state": job.state()}
+
+
+def job_report(store: str, number: int | None = None) -> dict[str, Any]:
+    """Return a job's closing sum; for one that died before it could write it, what its report and the plan say.
+
+    Raises
+    ------
+    NotFound
+        If there is no such job, or it died before it had planned.
+    """
+    job = _job(store, number)
+    found = job.read_json("summary.json")
+    if found:
+        return found
+    planned = sum(1 for _ in job.read_plan())
+    if not planned:
+        raise NotFound(f"job {job.number} of {store} has no plan yet; it is {job.state()}")
+    rows = list(read_rows(job.path))
+    return _open_sum(job, planned, rows)
+
+
+def _open_sum(job: JobFolder, planned: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up a job that has not ended (or never will): what it reported so far, the rest pending."""
+    beat = job.read_json("heartbeat.json")
+
+    def count(outcome: Outcome) -> int:
+        return sum(r["outcome"] == outcome for r in rows)
+
+    done = [r for r in rows if r["outcome"] == Outcome.DONE]
+    failures = [r for r in rows if r["outcome"] == Outcome.FAILED]
+    audio_s = sum(r["duration_s"] for r in done)
+    kinds: dict[str, int] = {}
+    for r in failures:
+        kinds[r["status"]] = kinds.get(r["status"], 0) + 1
+    return {
+        "state": job.state(),
+        "job": job.number,
+        "store": job.store,
+        "files": planned,
+        "done": len(done),
+        "skipped": count(Outcome.SKIPPED),
+        "failed": len(failures),
+        "pending": planned - len(rows),
+        "audio_s": audio_s,
+        "windows": 0,
+        "windows_so_far": sum(r["windows"] for r in done),
+        "x_realtime": beat.get("x_realtime", 0.0),
+        "wall_s": None,
+        "bytes_per_window": None,
+        "skipped_by_reason": {},
+        "failed_by_kind": kinds,
+        "noted_by_status": {},
+        "failures": [{"path": r["path"], "kind": r["status"], "reason": r["reason"]} for r in failures],
+        "problems": [],
+        "without_time": 0,
+        "without_utc": 0,
+    }
+
+
+def job_rows(store: str, number: int | None = None, *, failed: bool = False) -> Iterator[dict[str, Any]]:
+    """Return the rows of a job's per-recording report."""
+    rows = read_rows(_job(store, number).path)
+    return (r for r in rows if r["outcome"] == Outcome.FAILED) if failed else rows
+
+
+def planned_files(store: str) -> Iterator[tuple[str, int, int]]:
+    """Yield (path, size_bytes, mtime_ns) of the newest version of every file that any job planned."""
+    newest: dict[str, tuple[int, int]] = {}
+    for number in job_numbers(store):
+        for line in JobFolder(store, number).read_plan():
+            newest[line["path"]] = (line["size_bytes"], line["mtime_ns"])
+    for path, (size_bytes, mtime_ns) in newest.items():
+        yield path, size_bytes, mtime_ns
+
+
+def verify_store(store: str, *, deep: bool = False) -> VerifyReport:
+    """Check a store against all its plans; see :func:`store.verify`."""
+    read_config(store)
+    return verify(store, planned_files(store), deep=deep)

@@ -1,0 +1,81 @@
+"""What is wrong with one file: findings, and which of several counts."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sonotheque.core.outcome import Status
+
+# Most serious first. Whatever leaves a file without windows stands above whatever leaves some, so that a file whose
+# outcome is `done` always has at least one window.
+SEVERITY: tuple[Status, ...] = (
+    Status.VANISHED,
+    Status.CHANGED,
+    Status.IO_ERROR,
+    Status.UNREADABLE,
+    Status.EMPTY,
+    Status.TOO_SHORT,
+    Status.CORRUPT,
+    Status.TRUNCATED,
+    Status.SHORT,
+    Status.HEADER_REPAIRED,
+    Status.NONFINITE,
+    Status.ZERO_TAIL,
+    Status.SILENT,
+)
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a file: a status and a sentence with the values."""
+
+    status: Status
+    reason: str
+
+
+class Refused(Exception):  # noqa: N818 - a verdict on a file, not an error of the program; never leaves this package
+    """The file cannot be decoded at all; carries why."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.finding = Finding(status, reason)
+
+
+def from_os_error(error: OSError) -> Finding:
+    """Return what an error of the operating system says about a file.
+
+    A file that is gone is ``vanished``; everything else (EIO, ESTALE, EACCES ...) is ``io_error``, which a later run
+    tries again.
+    """
+    words = error.strerror or str(error)
+    code = errno.errorcode.get(error.errno or 0, "OSError")
+    if error.errno in _GONE:
+        return Finding(Status.VANISHED, f"not there any more ({code}: {words})")
+    return Finding(Status.IO_ERROR, f"could not be read: {code}: {words}")
+
+
+def combine(findings: Sequence[Finding]) -> tuple[Status, str]:
+    """Return the most serious status, and a reason that names the others too.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In any order; may be empty.
+
+    Returns
+    -------
+    status : Status
+        ``ok`` if there is none.
+    reason : str
+        The worst finding's sentence, then ``; also <status>: <reason>`` for each other one.
+    """
+    if not findings:
+        return Status.OK, ""
+    worst, *others = sorted(findings, key=lambda finding: SEVERITY.index(finding.status))
+    return worst.status, "; ".join(
+        [worst.reason, *(f"also {other.status.value}: {other.reason}" for other in others)],
+    )

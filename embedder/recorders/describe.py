@@ -1,0 +1,164 @@
+"""The front of the package: from a file found on disk to a :class:`Recording` that the plan can use."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
+
+from tinytag import TinyTag, TinyTagException
+
+from embedder.recorders.chunks import RiffFacts, read_riff_from
+from embedder.recorders.clock import ClockReading, load_zone
+from embedder.recorders.comments import Facts, HeaderNote, parse_comment, parse_guano
+from embedder.recorders.deployments import Deployment, DeploymentTable, Match
+from embedder.recorders.names import NameTime, compile_user_pattern, parse_name
+from embedder.recorders.ogg import ogg_duration_s
+from embedder.recorders.sites import SiteRule, clean_site, site_of
+from embedder.recorders.times import resolve_time
+from sonotheque.core.recording import Recording, RecordingTime, SourceFile
+
+# TinyTag wraps what its parsers raise; the rest is here because a list of 10^6 files holds every kind of damage.
+_TINYTAG_ERRORS = (TinyTagException, OSError, ValueError, LookupError, ArithmeticError, TypeError, EOFError)
+
+
+class Describer:
+    """Describes files, one at a time, with the options of one run.
+
+    Parameters
+    ----------
+    site_rule : SiteRule, optional
+        ``auto`` by default.
+    zone : str, optional
+        IANA name of the sites' time zone; a deployment's own zone comes before it.
+    clock_zone : str, optional
+        IANA name of the zone that recorders' clocks were set to, if not the sites': ``UTC`` for most AudioMoths.
+    pattern : str, optional
+        A file-name pattern, see :func:`compile_user_pattern`.
+    deployments : DeploymentTable, optional
+    times : mapping, optional
+        From :func:`load_times`: the last word on when a file starts.
+
+    Raises
+    ------
+    Invalid
+        If a zone or the pattern cannot be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        site_rule: SiteRule | None = None,
+        zone: str | None = None,
+        clock_zone: str | None = None,
+        pattern: str | None = None,
+        deployments: DeploymentTable | None = None,
+        times: Mapping[str, ClockReading] | None = None,
+    ) -> None:
+        self.site_rule = site_rule or SiteRule()
+        self.zone = None if zone is None else load_zone(zone, "time zone")
+        self.clock_zone = None if clock_zone is None else load_zone(clock_zone, "clock time zone")
+        self.pattern: re.Pattern[str] | None = None if pattern is None else compile_user_pattern(pattern)
+        self.deployments = deployments
+        self.times = times or {}
+
+    def describe(self, root: str, source: SourceFile) -> Recording:
+        """Return what is known of a file before it is decoded.
+
+        Parameters
+        ----------
+        root : str
+            The archive's folder.
+        source : SourceFile
+
+        Returns
+        -------
+        Recording
+            Also for a file that is damaged, unreadable or gone: then its name alone speaks, and ``audio_s`` is 0.
+        """
+        riff, audio_s = _read_header(root, source.path)
+        name = parse_name(source.path, self.pattern)
+        guano = parse_guano(riff.guano) if riff else None
+        comment = parse_comment(riff.comment, riff.artist) if riff else None
+        table = self.times.get(source.path) or self.times.get(source.path.rsplit("/", 1)[-1])
+
+        def time_at(deployment: Deployment | None) -> RecordingTime:
+            zone, clock_zone = self._zones(deployment)
+            return resolve_time(
+                table=table,
+                guano=guano.clock if guano else None,
+                header=comment.clock if comment else None,
+                name=name.clock if name else None,
+                zone=zone,
+                clock_zone=clock_zone,
+            )
+
+        match = Match(None, "")
+        if self.deployments is not None:
+            match = self.deployments.match(source.path, time_at, name.prefix if name else "")
+        deployment = match.deployment
+        time = time_at(deployment)
+        if match.issue:
+            time = replace(time, issues=(*time.issues, match.issue))
+        site = clean_site(deployment.site) if deployment and deployment.site else ""
+        return Recording(
+            source,
+            site or site_of(self.site_rule, root, source.path, name),
+            time,
+            deployment.id if deployment else None,
+            audio_s,
+            _device(name, comment, guano, deployment),
+        )
+
+    def _zones(self, deployment: Deployment | None) -> tuple[ZoneInfo | None, ZoneInfo | None]:
+        if deployment is None:
+            return self.zone, self.clock_zone
+        # Each is looked up by itself: a table that has the sites' zones need not repeat how the clocks were set.
+        return deployment.zone or self.zone, deployment.clock_zone or self.clock_zone
+
+
+def _read_header(root: str, path: str) -> tuple[RiffFacts | None, float]:
+    try:
+        with (Path(root) / path).open("rb") as handle:
+            riff = read_riff_from(handle)
+            return riff, riff.duration_s if riff else _duration_s(handle)
+    except (OSError, ValueError):  # gone, no permission, a folder, a pipe; a NUL in the path
+        return None, 0.0
+
+
+def _duration_s(handle: BinaryIO) -> float:
+    """Return the length of a file that is not RIFF, found by its content: an MP3 called ``.wav`` is an MP3."""
+    seconds = ogg_duration_s(handle)
+    if seconds is not None:
+        return seconds
+    handle.seek(0)
+    try:
+        duration = TinyTag.get(file_obj=handle, tags=False, duration=True).duration
+    except _TINYTAG_ERRORS:
+        return 0.0
+    if not isinstance(duration, int | float) or not math.isfinite(duration) or duration < 0:
+        return 0.0
+    return float(duration)
+
+
+def _device(
+    name: NameTime | None, comment: HeaderNote | None, guano: HeaderNote | None, deployment: Deployment | None
+) -> Facts:
+    """Return the facts of all sources, the better ones last: a table that a person wrote has the final word."""
+    facts: Facts = {}
+    if name is not None and name.latitude is not None and name.longitude is not None:
+        facts.update(latitude=name.latitude, longitude=name.longitude)
+    facts.update(comment.device if comment else {})
+    facts.update(guano.device if guano else {})
+    if deployment is not None:
+        if deployment.recorder:
+            facts["recorder_id"] = deployment.recorder
+        if deployment.model:
+            facts.setdefault("recorder", deployment.model)
+        if deployment.latitude is not None and deployment.longitude is not None:
+            facts.update(latitude=deployment.latitude, longitude=deployment.longitude)
+    return facts

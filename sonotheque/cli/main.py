@@ -1,0 +1,77 @@
+"""The front door: assembles the verbs, and turns every error of the tree into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import typer
+
+from sonotheque.cli import bench, demo, embed, jobs, models
+from sonotheque.cli.output import document, tell
+from sonotheque.core.errors import SonothequeError
+from sonotheque.core.version import VERSION
+
+app = typer.Typer(
+    name="sonotheque",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich's help costs a tenth of a second on every call
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Turn a folder of recordings into a store of embeddings, and ask it where a sound occurs.",
+    epilog="Start with: sonotheque demo. Then: sonotheque embed RECORDINGS --store STORE --model birdnet_v2.4",
+)
+for module in (demo, embed, jobs, models, bench):
+    module.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sonotheque {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """Turn a folder of recordings into a store of embeddings, and ask it where a sound occurs."""
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except SonothequeError as error:
+        if as_json:
+            document(error.to_json())
+        tell(f"sonotheque: {error.message}")
+        code = error.exit_code
+    except (click.ClickException, click.exceptions.Abort) as error:
+        code = _usage(error, as_json=as_json)
+    except KeyboardInterrupt:
+        tell("sonotheque: interrupted")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.ClickException | click.exceptions.Abort, *, as_json: bool) -> int:
+    if isinstance(error, click.exceptions.Abort):
+        tell("sonotheque: aborted")
+        return 130
+    if as_json:
+        document({"error": {"kind": "invalid", "message": error.format_message()}})
+    error.show(file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The one error tree.
+
+::
+
+    SonothequeError
+    ├── NotFound      a path, store, model, job or column that is not there        exit 4   HTTP 404
+    ├── Invalid       a value, option or file that cannot be right                 exit 2   HTTP 422
+    ├── Conflict      two things that are each fine and do not go together         exit 5   HTTP 409
+    ├── Unavailable   right in itself, not possible now (network, disk, worker)    exit 6   HTTP 503
+    ├── Damaged       something on disk is not what it was when it was written     exit 7   HTTP 500
+    └── Limit         a bound that protects the program was reached                exit 8   HTTP 413
+
+Callers match on the class, or on ``kind``: a stable word that is only ever added to (``KINDS``).
+A message says what, where, both values, and the next step.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_FILES_FAILED = 3  # the run ended and some files failed: not an error of the program, not a clean success
+EXIT_STOPPED = 9  # the run was stopped by `sonotheque stop` or Ctrl-C; what was committed stays
+
+KINDS: dict[str, str] = {
+    "not_found": "something named is not there",
+    "no_audio": "a folder holds no audio file",
+    "no_store": "a folder is not a store",
+    "no_weights": "a model's weights are not here",
+    "unknown_model": "no model has this name",
+    "unknown_column": "no such column",
+    "invalid": "a value or option that cannot be right",
+    "invalid_table": "a table with a wrong line, column or value",
+    "invalid_weights": "a weights folder or file with an unexpected shape",
+    "conflict": "two things that do not go together",
+    "model_conflict": "a store holds the vectors of another model",
+    "settings_conflict": "a store was made with other settings",
+    "path_conflict": "two recordings would share one name",
+    "busy": "another job works on this store",
+    "unavailable": "not possible now",
+    "download_failed": "model weights could not be downloaded",
+    "engine_missing": "the library that runs a model is not installed",
+    "disk_full": "no space left where the store is",
+    "read_only": "the store cannot be written to",
+    "workers_lost": "the Dask cluster went away",
+    "damaged": "a file is not what it was when it was written",
+    "limit": "a protecting bound was reached",
+}
+
+
+class SonothequeError(Exception):
+    """Base of every error the program raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What happened, where, with both values, and what to do next.
+    kind : str, optional
+        A word of ``KINDS``; the class's own by default.
+    """
+
+    default_kind: ClassVar[str] = "invalid"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind or self.default_kind
+        if self.kind not in KINDS:
+            raise AssertionError(f"error kind {self.kind!r} is not in KINDS")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries (a worker raises, the coordinator reads).
+        return (_rebuild, (type(self), self.message, self.kind))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the one JSON shape of an error: ``{"error": {"kind", "message"}}``."""
+        return {"error": {"kind": self.kind, "message": self.message}}
+
+
+def _rebuild(cls: type[SonothequeError], message: str, kind: str) -> SonothequeError:
+    return cls(message, kind=kind)
+
+
+class NotFound(SonothequeError):  # noqa: N818 - nouns, as the field's other tools have them
+    """Something named by the caller is not there."""
+
+    default_kind = "not_found"
+    exit_code = 4
+    http_status = 404
+
+
+class Invalid(SonothequeError, ValueError):  # noqa: N818
+    """A value, option or file that cannot be right, whatever the state of the store."""
+
+    default_kind = "invalid"
+    exit_code = 2
+    http_status = 422
+
+
+class Conflict(SonothequeError):  # noqa: N818
+    """Two things that are each fine and do not go together."""
+
+    default_kind = "conflict"
+    exit_code = 5
+    http_status = 409
+
+
+class Unavailable(SonothequeError):  # noqa: N818
+    """Right in itself, not possible now; the same call may work later."""
+
+    default_kind = "unavailable"
+    exit_code = 6
+    http_status = 503
+
+
+class Damaged(SonothequeError):  # noqa: N818
+    """Something on disk is not what it was when it was written."""
+
+    default_kind = "damaged"
+    exit_code = 7
+    http_status = 500
+
+
+class Limit(SonothequeError):  # noqa: N818
+    """A bound that protects the program was reached."""
+
+    default_kind = "limit"
+    exit_code = 8
+    http_status = 413

@@ -1,0 +1,158 @@
+"""``sonotheque.json``: what a store holds, written once."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from sonotheque.core.errors import Conflict, Damaged, NotFound
+from sonotheque.core.ids import digest_of
+from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.windows import WindowRule
+from store import layout
+from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The settings that every part of a store shares.
+
+    Attributes
+    ----------
+    model : ModelSpec
+    windows : WindowRule
+    decode : dict
+        ``channels``, ``block_s``, ``resampler``: what changes samples, and so belongs to the parts' identity.
+    dtype : str
+        ``float16`` or ``float32``.
+    top_k : int
+        Predictions kept a window; 0 for none.
+    """
+
+    model: ModelSpec
+    windows: WindowRule
+    decode: dict[str, Any]
+    dtype: str = "float16"
+    top_k: int = 10
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``sonotheque.json``."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": self.model.to_json(),
+            "windows": self.windows.to_json(),
+            "decode": self.decode,
+            "dtype": self.dtype,
+            "top_k": self.top_k,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Digest over everything: part of each part's id."""
+        return digest_of(self.to_json())
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> StoreConfig:
+        """Rebuild from :meth:`to_json`."""
+        return cls(
+            ModelSpec.from_json(value["model"]),
+            WindowRule.from_json(value["windows"]),
+            value["decode"],
+            value["dtype"],
+            value["top_k"],
+        )
+
+
+def temp_name(stem: str) -> str:
+    """Return a name for ``_tmp/`` that no other process on any machine takes."""
+    return f"{stem}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def read_config(root: str, ops: FileOps | None = None) -> StoreConfig:
+    """Read a store's settings.
+
+    Raises
+    ------
+    NotFound
+        If the folder is not a store (kind ``no_store``).
+    Damaged
+        If ``sonotheque.json`` cannot be read, or is of a later format version.
+    """
+    ops = ops or LocalFileOps()
+    path = f"{root}/{layout.CONFIG}"
+    try:
+        value = json.loads(ops.read(path))
+        version = value["format_version"]
+        if version > FORMAT_VERSION:
+            raise Damaged(
+                f"{path} has format version {version}; this program reads versions up to {FORMAT_VERSION}. "
+                "Install a newer sonotheque"
+            )
+        return StoreConfig.from_json(value)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(
+            f"{root} is not a store: it has no {layout.CONFIG}. `sonotheque embed RECORDINGS --store {root}` makes one",
+            kind="no_store",
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} cannot be read as a store's settings: {error!r}") from error
+
+
+def create_config(root: str, config: StoreConfig, ops: FileOps | None = None) -> StoreConfig:
+    """Make a store, or check that the one there has these settings.
+
+    Raises
+    ------
+    Conflict
+        If the folder holds a store of another model or of other settings; the message names both values.
+    Unavailable
+        If the folder cannot be written to.
+    """
+    ops = ops or LocalFileOps()
+    with store_errors(root):
+        ops.makedirs(root)
+        data = json.dumps(config.to_json(), indent=2).encode() + b"\n"
+        made = put_new(ops, f"{root}/{layout.TMP}", temp_name("config"), f"{root}/{layout.CONFIG}", data)
+    if made:
+        return config
+    found = read_config(root, ops)
+    require_same(root, found, config)
+    return found
+
+
+def require_same(root: str, found: StoreConfig, wanted: StoreConfig) -> None:
+    """Raise Conflict, naming both values, unless a store has the wanted settings."""
+    if found.model != wanted.model:
+        raise Conflict(
+            f"{root} holds vectors of {_model_words(found.model)}; this run would add vectors of {_model_words(wanted.model)}. "
+            f"Vectors of different models cannot be compared: use --model {found.model.name} with the same weights, or another --store",
+            kind="model_conflict",
+        )
+    have, want = _flat(found), _flat(wanted)
+    differing = [f"{key}: {have[key]} there, {want[key]} asked for" for key in have if have[key] != want.get(key)]
+    if differing:
+        raise Conflict(
+            f"{root} was made with other settings ({'; '.join(differing)}). Leave the option out to use the store's, or use another --store",
+            kind="settings_conflict",
+        )
+
+
+def _model_words(model: ModelSpec) -> str:
+    return f"{model.name} {model.version} (weights {model.weights_digest[:12]}, {model.dim}-d)"
+
+
+def _flat(config: StoreConfig) -> dict[str, Any]:
+    windows = config.windows
+    return {
+        "hop_s": windows.hop_samples / windows.sample_rate_hz,
+        "rate_factor": windows.rate_factor,
+        "dtype": config.dtype,
+        "top_k": config.top_k,
+        **config.decode,
+    }

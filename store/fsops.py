@@ -1,0 +1,179 @@
+"""Every file operation of a commit goes through one small object, so that a test can make the Nth call fail and an
+object store can stand behind it. Paths are plain strings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from sonotheque.core.errors import Unavailable
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
+
+
+class FileOps(Protocol):
+    """What a commit needs of a file system."""
+
+    def makedirs(self, path: str) -> None:
+        """Make a folder and its parents; one that is there is fine."""
+
+    def create(self, path: str) -> BinaryIO:
+        """Open a new file for writing; raises FileExistsError if the name is taken."""
+
+    def sync_file(self, handle: BinaryIO) -> None:
+        """Flush a file and force it to disk. After an error the file must be thrown away, not synced again."""
+
+    def link_new(self, source: str, target: str) -> bool:
+        """Give a finished file its final name without overwriting. False if the name is taken by another file."""
+
+    def sync_dir(self, path: str) -> None:
+        """Force a folder's entries to disk."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; one that is gone is fine."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the name is there."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the sorted names in a folder; none if the folder is not there."""
+
+
+class LocalFileOps:
+    """A POSIX file system: a laptop's disk, NFS, Lustre. See :class:`FileOps`."""
+
+    def makedirs(self, path: str) -> None:
+        """Make a folder and its parents."""
+        os.makedirs(path, exist_ok=True)
+
+    def create(self, path: str) -> BinaryIO:
+        """Open a new file for writing."""
+        return open(path, "xb")
+
+    def sync_file(self, handle: BinaryIO) -> None:
+        """Flush and fsync."""
+        handle.flush()
+        os.fsync(handle.fileno())
+
+    def link_new(self, source: str, target: str) -> bool:
+        """Hard link; where the file system has none, ``renameat2(RENAME_NOREPLACE)`` of a copy of the name."""
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            # Over NFS a link whose answer was lost is sent again and then says "exists": it is ours if the inode is.
+            return _same_file(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS or not os.path.exists(source):
+                raise
+            return _rename_new(source, target)
+        return True
+
+    def sync_dir(self, path: str) -> None:
+        """Fsync a folder; file systems that cannot (some FUSE mounts) are left alone."""
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        Path(path).unlink(missing_ok=True)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes."""
+        return Path(path).read_bytes()
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the name is there."""
+        return os.path.lexists(path)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the sorted names in a folder."""
+        try:
+            return sorted(os.listdir(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _same_file(source: str, target: str) -> bool:
+    try:
+        return os.path.samefile(source, target)
+    except FileNotFoundError:
+        return False
+
+
+def _rename_new(source: str, target: str) -> bool:
+    """Rename without overwriting, atomically where the kernel can, else by looking first."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        result = libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+        if result == 0:
+            return True
+        code = ctypes.get_errno()
+        if code == errno.EEXIST:
+            return False
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(code, os.strerror(code), source, None, target)
+    if os.path.lexists(target):
+        return False
+    os.rename(source, target)
+    return True
+
+
+@contextlib.contextmanager
+def store_errors(where: str) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that says what to do; let everything else through."""
+    try:
+        yield
+    except OSError as error:
+        message = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Unavailable(
+                f"no room to write in {where}: {message}. Nothing that was committed is harmed. Free some space (or raise the "
+                "quota) and run the same command again: it goes on where it stopped",
+                kind="disk_full",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise Unavailable(
+                f"cannot write in {where}: {message}. Choose a store folder that you may write to, or change its permissions",
+                kind="read_only",
+            ) from error
+        raise
+
+
+def put_new(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: bytes) -> bool:
+    """Write a small file under a new name: whole or not at all, never over another.
+
+    Returns
+    -------
+    bool
+        False if the name is taken (its bytes are left as they are).
+    """
+    temporary = f"{tmp_folder}/{tmp_name}"
+    ops.makedirs(tmp_folder)
+    folder = target.rpartition("/")[0]
+    ops.makedirs(folder)
+    try:
+        with ops.create(temporary) as handle:
+            handle.write(data)
+            ops.sync_file(handle)
+        made = ops.link_new(temporary, target)
+        ops.sync_dir(folder)
+    finally:
+        ops.unlink(temporary)
+    return made

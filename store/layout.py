@@ -1,0 +1,50 @@
+"""Where everything lies in a store. Pure: no file is touched here, and nobody else joins store paths."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+CONFIG = "sonotheque.json"
+EMBEDDINGS, PREDICTIONS, SNAPSHOTS, JOBS, TMP = "embeddings", "predictions", "snapshots", "jobs", "_tmp"
+PART_PREFIX, PART_SUFFIX = "part-", ".parquet"
+
+
+def partition(site: str, local_date: str | None) -> str:
+    """Return ``site=<s>/date=<d>``, values encoded as hive readers expect."""
+    return f"site={quote(site, safe='')}/date={local_date or NULL_PARTITION}"
+
+
+def parse_partition(folder: str) -> tuple[str, str | None] | None:
+    """Return ``(site, date)`` of a path holding ``site=…/date=…``, or None if it holds none."""
+    values = dict(part.split("=", 1) for part in folder.split("/") if "=" in part)
+    if "site" not in values or "date" not in values:
+        return None
+    return unquote(values["site"]), None if values["date"] == NULL_PARTITION else values["date"]
+
+
+def part_name(part_id: str, sha256: str | None = None) -> str:
+    """Return a part's file name; with a digest, the name for a predictions file whose usual name is taken."""
+    return f"{PART_PREFIX}{part_id}{'.' + sha256[:12] if sha256 else ''}{PART_SUFFIX}"
+
+
+def part_path(dataset: str, site: str, local_date: str | None, name: str) -> str:
+    """Return a part file's path relative to the store."""
+    return f"{dataset}/{partition(site, local_date)}/{name}"
+
+
+def part_id_of(name: str) -> str | None:
+    """Return the part id in a file name, or None if this is no part's name."""
+    if not (name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)):
+        return None
+    return name[len(PART_PREFIX) : -len(PART_SUFFIX)].split(".", 1)[0]
+
+
+def snapshot_path(number: int) -> str:
+    """Return the path of a snapshot relative to the store."""
+    return f"{SNAPSHOTS}/{number}.json"
+
+
+def job_path(number: int) -> str:
+    """Return the folder of a job relative to the store."""
+    return f"{JOBS}/{number}"

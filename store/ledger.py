@@ -1,0 +1,236 @@
+"""The ledger: what each part says of each of its files, and which rows are live (FORMAT.md sections 5 and 6)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sonotheque.core.errors import Damaged
+from sonotheque.core.ids import digest_of
+from sonotheque.core.outcome import MEANING, DecodeSummary, Outcome, Status, TopLabel
+from sonotheque.core.recording import Recording
+from store import layout
+from store.config import FORMAT_VERSION
+from store.fsops import FileOps, LocalFileOps
+from store.schema import LEDGER_KEY
+
+_READERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFile:
+    """One file of a part, reduced to what decides and counts; ``detail`` has every key of FORMAT.md section 5.
+
+    A whole ledger is held without details: at 10^6 files they are gigabytes.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    recording_id: int
+    replaces: tuple[str, ...]
+    status: str
+    windows: int
+    duration_s: float
+    detail: dict[str, Any] | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Done, skipped or failed; a status of a later version counts by its windows."""
+        try:
+            return MEANING[Status(self.status)].outcome
+        except ValueError:
+            return Outcome.DONE if self.windows else Outcome.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One committed part, from its footer."""
+
+    part_id: str
+    site: str
+    date: str | None
+    embeddings: str
+    predictions: str | None
+    predictions_rows: int
+    predictions_sha256: str | None
+    rows: int
+    store_digest: str
+    files: tuple[LedgerFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All committed parts, and which recording is live where.
+
+    Attributes
+    ----------
+    parts : dict
+        By part id.
+    live : dict
+        Recording id → (part id, ledger entry).
+    superseded : dict
+        Part id → ids of its recordings that another part replaces.
+    damaged : dict
+        Path (relative to the store) of a part file that cannot be read → why.
+    """
+
+    parts: dict[str, Part]
+    live: dict[int, tuple[str, LedgerFile]]
+    superseded: dict[str, set[int]]
+    damaged: dict[str, str] = field(default_factory=dict)
+
+    def live_rows(self, part: Part) -> int:
+        """Return how many rows of a part readers see."""
+        gone = self.superseded.get(part.part_id, set())
+        return sum(f.windows for f in part.files if f.recording_id not in gone)
+
+
+def part_id(store_digest: str, recordings: Iterable[Recording]) -> str:
+    """Return the id of the part that holds these recordings: the same on any machine."""
+    files = sorted((r.source.path, r.source.size_bytes, r.source.mtime_ns, list(r.replaces)) for r in recordings)
+    return digest_of({"format_version": FORMAT_VERSION, "store": store_digest, "files": files})
+
+
+def ledger_entry(
+    recording: Recording, summary: DecodeSummary, *, windows: int, first_row: int, top: TopLabel | None
+) -> dict[str, Any]:
+    """Return the ledger's object for one file. Nothing in it depends on the clock or the machine."""
+    entry = recording.to_json()
+    for key in ("site", "audio_s"):
+        del entry[key]
+    return {
+        **entry,
+        "recording_id": recording.recording_id,
+        "status": str(summary.status),
+        "reason": summary.reason,
+        "sample_rate_hz": summary.sample_rate_hz,
+        "channels": summary.channels,
+        "declared_frames": summary.declared_frames,
+        "decoded_frames": summary.decoded_frames,
+        "duration_s": summary.duration_s,
+        "container": summary.container,
+        "codec": summary.codec,
+        "windows": windows,
+        "first_row": first_row,
+        "top": None if top is None else {"label": top.label, "score": top.score, "start_s": top.start_s},
+    }
+
+
+def read_part(root: str, relative: str, *, detail: bool = True) -> Part:
+    """Read one part's footer.
+
+    Parameters
+    ----------
+    root, relative : str
+        The store, and the part's path in it.
+    detail : bool
+        Keep every key of each file.
+
+    Raises
+    ------
+    Damaged
+        If the file is no readable Parquet file, has no ledger, or does not agree with its own name and row count.
+    """
+    try:
+        metadata = pq.read_metadata(f"{root}/{relative}")
+        text = (metadata.metadata or {}).get(LEDGER_KEY)
+        if text is None:
+            raise Damaged(f"{relative} has no ledger in its footer: it was not written by this program")
+        value = json.loads(text)
+        part = _part_of(relative, value, detail=detail)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{relative} cannot be read as a part: {error}") from error
+    name = relative.rpartition("/")[2]
+    if layout.part_id_of(name) != part.part_id or layout.parse_partition(relative) != (part.site, part.date):
+        raise Damaged(f"{relative} says it is part {part.part_id} of {part.site}, {part.date}: it was renamed or moved")
+    if not metadata.num_rows == part.rows == sum(f.windows for f in part.files):
+        raise Damaged(
+            f"{relative} has {metadata.num_rows} rows, its ledger says {part.rows} "
+            f"and its files add up to {sum(f.windows for f in part.files)}"
+        )
+    return part
+
+
+def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
+    predictions = value["predictions"]
+    folder = layout.partition(value["site"], value["date"])
+    files = tuple(
+        LedgerFile(
+            f["path"],
+            f["size_bytes"],
+            f["mtime_ns"],
+            f["recording_id"],
+            tuple(f["replaces"]),
+            sys.intern(f["status"]),
+            f["windows"],
+            f["duration_s"],
+            f if detail else None,
+        )
+        for f in value["files"]
+    )
+    return Part(
+        value["part_id"],
+        value["site"],
+        value["date"],
+        relative,
+        f"{layout.PREDICTIONS}/{folder}/{predictions['file']}" if predictions else None,
+        predictions["rows"] if predictions else 0,
+        predictions["sha256"] if predictions else None,
+        value["rows"],
+        value["store_digest"],
+        files,
+    )
+
+
+def list_part_files(root: str, dataset: str = layout.EMBEDDINGS, ops: FileOps | None = None) -> Iterator[str]:
+    """Yield the paths, relative to the store, of every file of a dataset that is named as a part is."""
+    ops = ops or LocalFileOps()
+    for site in ops.listdir(f"{root}/{dataset}"):
+        for date in ops.listdir(f"{root}/{dataset}/{site}"):
+            for name in ops.listdir(f"{root}/{dataset}/{site}/{date}"):
+                if layout.part_id_of(name):
+                    yield f"{dataset}/{site}/{date}/{name}"
+
+
+def load_ledger(root: str, ops: FileOps | None = None) -> Ledger:
+    """Read every footer in a store; damaged files are collected, not raised."""
+
+    def one(relative: str) -> Part | tuple[str, str]:
+        try:
+            return read_part(root, relative, detail=False)
+        except Damaged as error:
+            return relative, error.message
+
+    parts: dict[str, Part] = {}
+    damaged: dict[str, str] = {}
+    with ThreadPoolExecutor(_READERS) as pool:
+        for found in pool.map(one, list_part_files(root, ops=ops)):
+            if isinstance(found, Part):
+                parts[found.part_id] = found
+            else:
+                damaged[found[0]] = found[1]
+    live, superseded = resolve_live(parts.values())
+    return Ledger(parts, live, superseded, damaged)
+
+
+def resolve_live(parts: Iterable[Part]) -> tuple[dict[int, tuple[str, LedgerFile]], dict[str, set[int]]]:
+    """Tell which part's rows of each recording are live: those nobody replaces, and of several the smallest part id."""
+    parts = list(parts)
+    replaced = {(old, f.recording_id) for part in parts for f in part.files for old in f.replaces}
+    live: dict[int, tuple[str, LedgerFile]] = {}
+    superseded: dict[str, set[int]] = {}
+    for part in sorted(parts, key=lambda p: p.part_id):
+        for entry in part.files:
+            if (part.part_id, entry.recording_id) in replaced or entry.recording_id in live:
+                superseded.setdefault(part.part_id, set()).add(entry.recording_id)
+            else:
+                live[entry.recording_id] = (part.part_id, entry)
+    return live, superseded

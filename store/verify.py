@@ -1,0 +1,168 @@
+"""Proof that a store holds what was planned: planned = committed, no window twice, nothing damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sonotheque.core.errors import SonothequeError
+from sonotheque.core.ids import file_sha256
+from store import layout
+from store.archive import matrix
+from store.config import read_config
+from store.ledger import Ledger, Part, list_part_files, load_ledger
+from store.snapshots import latest_number, read_snapshot
+
+PlannedKey = tuple[str, int, int]  # path, size_bytes, mtime_ns
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What ``verify`` found.
+
+    Attributes
+    ----------
+    ok : bool
+        Nothing is missing, doubled or damaged. (Foreign and unused files are named, and are no fault.)
+    planned, committed : int
+        Files that some run planned; those of them that are in the ledger as planned.
+    missing, foreign, damaged, duplicate_windows : int
+        Planned and not committed; committed and never planned; part files that do not read back; windows seen twice.
+    windows, superseded_windows, parts, snapshot : int
+        Live windows, rows that a newer version of a file replaces, parts, and the newest snapshot's number.
+    deep : bool
+        Whether digests and every vector were checked as well.
+    """
+
+    ok: bool = False
+    planned: int = 0
+    committed: int = 0
+    missing: int = 0
+    foreign: int = 0
+    duplicate_windows: int = 0
+    damaged: int = 0
+    parts: int = 0
+    windows: int = 0
+    superseded_windows: int = 0
+    snapshot: int = 0
+    deep: bool = False
+    missing_paths: list[str] = field(default_factory=list)
+    foreign_paths: list[str] = field(default_factory=list)
+    damaged_files: dict[str, str] = field(default_factory=dict)
+    unused_files: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+
+def verify(root: str, planned: Iterable[PlannedKey], *, deep: bool = False) -> VerifyReport:
+    """Check a store against what was planned for it.
+
+    Parameters
+    ----------
+    root : str
+    planned : iterable of (path, size_bytes, mtime_ns)
+        The newest version of every file that any run planned.
+    deep : bool
+        Also read every file: digests against the snapshot and the footers, and every vector finite.
+
+    Raises
+    ------
+    NotFound, Damaged
+        If the folder is no store.
+    """
+    config = read_config(root)
+    ledger = load_ledger(root)
+    report = VerifyReport(deep=deep, parts=len(ledger.parts), damaged_files=dict(ledger.damaged))
+    for part in ledger.parts.values():
+        fault = _part_fault(root, part, config.digest)
+        if fault:
+            report.damaged_files[part.embeddings] = fault
+    _compare_plan(report, ledger, planned)
+    _check_snapshot(report, root, ledger, deep=deep)
+    _count_rows(report, root, ledger, deep=deep)
+    used = {p.predictions for p in ledger.parts.values()}
+    report.unused_files = [f for f in list_part_files(root, layout.PREDICTIONS) if f not in used]
+    report.damaged = len(report.damaged_files)
+    report.ok = not (report.missing or report.duplicate_windows or report.damaged)
+    return report
+
+
+def _part_fault(root: str, part: Part, digest: str) -> str:
+    """Return what is wrong with a readable part, or an empty string."""
+    if part.store_digest != digest:
+        return f"written under other settings ({part.store_digest}) than this store's ({digest})"
+    if part.predictions is None:
+        return ""
+    try:
+        rows = pq.read_metadata(f"{root}/{part.predictions}").num_rows
+    except (OSError, pa.ArrowException) as error:
+        return f"its predictions file {part.predictions} cannot be read: {error}"
+    if rows != part.predictions_rows:
+        return f"its predictions file {part.predictions} has {rows} rows, the ledger says {part.predictions_rows}"
+    return ""
+
+
+def _compare_plan(report: VerifyReport, ledger: Ledger, planned: Iterable[PlannedKey]) -> None:
+    held = {entry.path: (entry.path, entry.size_bytes, entry.mtime_ns) for _, entry in ledger.live.values()}
+    names = set()
+    for key in planned:
+        names.add(key[0])
+        report.planned += 1
+        if held.get(key[0]) == key:
+            report.committed += 1
+        else:
+            report.missing_paths.append(key[0])
+    report.foreign_paths = sorted(set(held) - names)
+    report.missing, report.foreign = len(report.missing_paths), len(report.foreign_paths)
+
+
+def _check_snapshot(report: VerifyReport, root: str, ledger: Ledger, *, deep: bool) -> None:
+    report.snapshot = latest_number(root)
+    if not report.snapshot:
+        return
+    try:
+        snapshot = read_snapshot(root)
+    except SonothequeError as error:
+        report.damaged_files[layout.snapshot_path(report.snapshot)] = error.message
+        return
+    for listed in snapshot.parts:
+        if listed.part_id not in ledger.parts and listed.embeddings not in report.damaged_files:
+            report.damaged_files[listed.embeddings] = f"listed in snapshot {snapshot.number} and not there"
+        elif deep and listed.part_id in ledger.parts and file_sha256(f"{root}/{listed.embeddings}") != listed.sha256:
+            report.damaged_files[listed.embeddings] = f"its bytes are not those of snapshot {snapshot.number}"
+
+
+def _count_rows(report: VerifyReport, root: str, ledger: Ledger, *, deep: bool) -> None:
+    """Read the identity columns of every part; a window may appear once within its part, and its recording is live in one."""
+    for part in ledger.parts.values():
+        columns = ["recording_id", "start_sample", *(["embedding"] if deep else [])]
+        try:
+            table = pq.read_table(f"{root}/{part.embeddings}", columns=columns, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            report.damaged_files[part.embeddings] = f"its rows cannot be read: {error}"
+            continue
+        dead = ledger.superseded.get(part.part_id, set())
+        gone = pc.is_in(table["recording_id"], value_set=pa.array(sorted(dead), pa.int64()))
+        report.superseded_windows += pc.sum(gone).as_py() or 0
+        live = table.filter(pc.invert(gone))
+        report.windows += live.num_rows
+        unique = live.select(["recording_id", "start_sample"]).group_by(["recording_id", "start_sample"]).aggregate([])
+        report.duplicate_windows += live.num_rows - unique.num_rows
+        if deep:
+            _check_deep(report, root, part, table)
+
+
+def _check_deep(report: VerifyReport, root: str, part: Part, table: pa.Table) -> None:
+    dim = table.schema.field("embedding").type.list_size
+    if not np.isfinite(matrix(table["embedding"], dim)).all():
+        report.damaged_files[part.embeddings] = "holds a vector that is not finite"
+    if part.predictions and file_sha256(f"{root}/{part.predictions}") != part.predictions_sha256:
+        report.damaged_files[part.predictions] = f"its bytes are not those that part {part.part_id} was committed with"
