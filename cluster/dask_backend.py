@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import queue
 import time
@@ -15,7 +16,7 @@ from cluster.backends import Ended, WorkerDied
 from cluster.dask_worker import ModelPlugin, load_spec, run_task
 from cluster.payload import ModelChoice, TaskPayload
 from embedder.models import weights_status
-from sonotheque.core.errors import Unavailable
+from sonotheque.core.errors import Invalid, Unavailable
 from sonotheque.core.model_spec import ModelSpec
 
 # Dask's defaults, changed where a measurement says so (design note 0003).
@@ -25,6 +26,10 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.no-workers-timeout": "30 minutes",
     "distributed.comm.retry.count": 3,
     "distributed.worker.memory.terminate": 0.95,
+    # Nobody looks at these here, and they take their samples from cores that the model could use.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.gil.enabled": False,
 }
 _CONNECT_S = 30
 _SLOTS_EVERY_S = 5.0
@@ -99,13 +104,23 @@ class DaskBackend:
     def _connect(self, address: str) -> Client:
         try:
             client = Client(address, timeout=_CONNECT_S)
-            if not client.nthreads():
-                raise Unavailable(
-                    f"the Dask scheduler at {address} has no workers: start some (`dask worker {address}`)"
-                )
+        except ValueError as error:
+            raise Invalid(
+                f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
+            ) from error
         except OSError as error:
             raise Unavailable(
                 f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
+            ) from error
+        if not client.nthreads():
+            client.close(timeout=2)
+            raise Unavailable(f"the Dask scheduler at {address} has no workers: start some (`dask worker {address}`)")
+        try:
+            client.run(importlib.import_module, "cluster.dask_worker")
+        except ImportError as error:
+            client.close(timeout=2)
+            raise Unavailable(
+                f"the workers of {address} cannot run tasks of this program: {error}. Install it on every worker, in the version used here"
             ) from error
         return client
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from sonotheque.core.outcome import StageSeconds, Status, TaskOutcome
 
 MEMORY_BYTES_MAX = 6 << 30
 _POLL_S = 0.2
+_ORPHAN_EXIT = 71
 _ERROR_EXIT = 70  # an error of our own tree: it stands in result.json, and no file is to blame
 
 
@@ -39,7 +41,7 @@ class GuardLimits:
     Attributes
     ----------
     stall_s : float
-        Longest time on one file.
+        Longest time without a sign of progress: another file, or more windows of the same one.
     memory_bytes : int
         Largest resident memory, model included.
     """
@@ -66,7 +68,7 @@ def run_guarded(payload: TaskPayload, limits: GuardLimits | None = None) -> Task
         while True:
             (folder / "quarantine.json").write_text(json.dumps(quarantine), encoding="ascii")
             (folder / "current").unlink(missing_ok=True)
-            fault = _watch(folder, limits)
+            fault = _watch(folder, limits, payload.progress_file)
             if fault is None:
                 return _outcome(json.loads((folder / "result.json").read_text(encoding="ascii")))
             current = _read(folder / "current")
@@ -78,26 +80,18 @@ def run_guarded(payload: TaskPayload, limits: GuardLimits | None = None) -> Task
             quarantine[current] = fault
 
 
-def _watch(folder: Path, limits: GuardLimits) -> tuple[str, str] | None:
+def _watch(folder: Path, limits: GuardLimits, progress: Path) -> tuple[str, str] | None:
     """Run the process once. Returns None if it got through, else the status and reason for its current file."""
     log = folder / "stderr"
-    with log.open("wb") as stderr:
-        child = subprocess.Popen([sys.executable, "-m", "cluster.guard", str(folder)], stderr=stderr, stdout=stderr)
-    last, since = "", time.monotonic()
-    while (code := child.poll()) is None:
-        time.sleep(_POLL_S)
-        current = _read(folder / "current")
-        if current != last:
-            last, since = current, time.monotonic()
-        if time.monotonic() - since > limits.stall_s:
-            _kill(child)
-            return str(Status.TIMEOUT), f"no progress within {limits.stall_s:g} s"
-        used = _rss_bytes(child.pid)
-        if used > limits.memory_bytes:
-            _kill(child)
-            return str(Status.DECODER_CRASH), f"used {used >> 20} MB of memory, more than {limits.memory_bytes >> 20}"
-    if code == 0:
-        return None
+    command = [sys.executable, "-m", "cluster.guard", str(folder)]
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, stdout=stderr) as child,
+    ):
+        fault = _fault_while_it_runs(child, folder, limits, progress)
+    code = child.returncode
+    if fault or code == 0:
+        return fault
     if code == _ERROR_EXIT:
         told = json.loads((folder / "result.json").read_text(encoding="ascii"))
         raise getattr(errors, told["class"])(told["message"], kind=told["kind"])
@@ -107,6 +101,25 @@ def _watch(folder: Path, limits: GuardLimits) -> tuple[str, str] | None:
     return str(Status.MODEL_ERROR), f"the process that embeds it fails: {said[-1][:300]}"
 
 
+def _fault_while_it_runs(
+    child: subprocess.Popen[bytes], folder: Path, limits: GuardLimits, progress: Path
+) -> tuple[str, str] | None:
+    last, since = ("", 0), time.monotonic()
+    while child.poll() is None:
+        time.sleep(_POLL_S)
+        now = _read(folder / "current"), _modified_ns(progress)
+        if now != last:
+            last, since = now, time.monotonic()
+        if time.monotonic() - since > limits.stall_s:
+            child.kill()
+            return str(Status.TIMEOUT), f"no progress within {limits.stall_s:g} s"
+        used = _rss_bytes(child.pid)
+        if used > limits.memory_bytes:
+            child.kill()
+            return str(Status.DECODER_CRASH), f"used {used >> 20} MB of memory, more than {limits.memory_bytes >> 20}"
+    return None
+
+
 def _read(path: Path) -> str:
     try:
         return str(json.loads(path.read_text(encoding="ascii")))
@@ -114,9 +127,21 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # nothing was told yet
+        return 0
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that watches it does, however that ends: a file may hold it up for ever."""
+
+    def wait() -> None:
+        os.read(0, 1)  # ends when the other end is closed; not sys.stdin, whose lock would abort a normal exit
+        os._exit(_ORPHAN_EXIT)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _rss_bytes(pid: int) -> int:
@@ -152,6 +177,7 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    _end_with_parent()
     status = main(Path(sys.argv[1]))
     sys.stdout.flush()
     os._exit(status)  # a stuck decoder thread must not keep the process alive

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -136,14 +136,23 @@ def take_inventory(
         if progress and len(names) % 1000 == 0:
             progress(len(names))
     if not names:
-        where = ", ".join(options.sources)
-        raise NotFound(
-            f"no audio file in {where}: looked for .wav .flac .ogg .opus .mp3 .aif(f) in any case, in all sub-folders. "
-            "Check the path; a single file of another name can be given directly",
-            kind="no_audio",
-        )
+        raise _no_audio(options.sources)
     inventory.new = list(_describe(describer, root, options.prefix, looked))
     return inventory
+
+
+def require_audio(sources: Sequence[str]) -> None:
+    """Raise NotFound (kind ``no_audio``) if there is nothing to embed; looks no further than the first file."""
+    if next(_found(sources, []), None) is None:
+        raise _no_audio(sources)
+
+
+def _no_audio(sources: Sequence[str]) -> NotFound:
+    return NotFound(
+        f"no audio file in {', '.join(sources)}: looked for .wav .flac .ogg .opus .mp3 .aif(f) in any case, in all sub-folders. "
+        "Check the path; a single file of another name can be given directly",
+        kind="no_audio",
+    )
 
 
 def _require_one_name(names: dict[int, str], identity: int, path: str) -> None:

@@ -7,7 +7,9 @@ import fcntl
 import gzip
 import json
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from store import layout
 from store.fsops import store_errors
 
 STALE_S = 30.0
+_EVENT_BYTES_MAX = 4000
+_CLOCK_STEP_S = 60.0  # a process's start is told by the wall clock, which may be set while it runs
 RUNNING, STOPPING, FINISHED, STOPPED, FAILED, DEAD = "running", "stopping", "finished", "stopped", "failed", "dead"
 
 
@@ -48,8 +52,9 @@ class JobFolder:
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Replace a small file at once, so that a reader sees the old or the new one, never half."""
         temporary = self.file(f".{name}.{os.getpid()}")
-        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-        temporary.replace(self.file(name))
+        with store_errors(self.store):
+            temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+            temporary.replace(self.file(name))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return a file's object; empty if it is not there (yet) or cannot be read."""
@@ -61,9 +66,12 @@ class JobFolder:
 
     def event(self, name: str, **facts: Any) -> None:
         """Append a line to ``events.jsonl``: one write of less than 4 KB, so lines of several processes do not mix."""
-        line = json.dumps({"at": now_text(), "event": name, **facts}, ensure_ascii=True)[:4000] + "\n"
-        with self.file("events.jsonl").open("a", encoding="ascii") as handle:
-            handle.write(line)
+        told = {"at": now_text(), "event": name, **facts}
+        while len(line := json.dumps(told, ensure_ascii=True)) > _EVENT_BYTES_MAX:
+            longest = max(told, key=lambda key: len(str(told[key])))
+            told[longest] = str(told[longest])[: len(str(told[longest])) // 2]
+        with store_errors(self.store), self.file("events.jsonl").open("a", encoding="ascii") as handle:
+            handle.write(line + "\n")
 
     def cancel_asked(self) -> bool:
         """Tell whether somebody asked the run to stop."""
@@ -77,11 +85,12 @@ class JobFolder:
         """Write ``plan.jsonl.gz``: one object a file of the inventory. Returns the number of lines."""
         temporary = self.file(".plan.jsonl.gz")
         count = 0
-        with gzip.open(temporary, "wt", encoding="ascii", compresslevel=3) as handle:
-            for line in lines:
-                handle.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
-                count += 1
-        temporary.replace(self.file("plan.jsonl.gz"))
+        with store_errors(self.store):
+            with gzip.open(temporary, "wt", encoding="ascii", compresslevel=3) as handle:
+                for line in lines:
+                    handle.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
+                    count += 1
+            temporary.replace(self.file("plan.jsonl.gz"))
         return count
 
     def read_plan(self) -> Iterator[dict[str, Any]]:
@@ -100,7 +109,8 @@ class JobFolder:
         if state != RUNNING:
             return state
         if beat.get("host") == socket.gethostname():
-            alive = _process_started(int(beat["pid"])) == beat.get("process_started")
+            now, then = _process_started(int(beat["pid"])), beat.get("process_started")
+            alive = now is not None and then is not None and abs(now - float(then)) < _CLOCK_STEP_S
         else:
             alive = time.time() - float(beat.get("at_s", 0.0)) < STALE_S
         if not alive:
@@ -205,3 +215,23 @@ def store_lock(store: str) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
                 raise Unavailable(f"cannot lock {path}: {error.strerror}") from error
         yield
+
+
+@contextmanager
+def stop_on_signals(job: JobFolder) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the run as `sonotheque stop` does; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if job.cancel_asked():
+            raise KeyboardInterrupt
+        job.ask_cancel()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

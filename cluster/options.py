@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sonotheque.core.errors import Invalid
@@ -91,6 +91,23 @@ class EmbedOptions:
         """Return what decides sites and times: a change of it does not touch rows that are already stored."""
         names = ("site", "site_from", "timezone", "clock_timezone", "time_pattern", "deployments", "times")
         return {name: getattr(self, name) for name in names}
+
+    def absolute(self) -> EmbedOptions:
+        """Return the options with every path absolute: a worker and a later ``resume`` stand in other folders."""
+        here = os.getcwd()  # not abspath: what ".." means behind a link is for the file system to say
+
+        def whole(path: str | None) -> str | None:
+            return path and os.path.join(here, os.path.expanduser(path))
+
+        return replace(
+            self,
+            sources=tuple(os.path.join(here, os.path.expanduser(s)) for s in self.sources),
+            store=os.path.join(here, self.store),
+            root=whole(self.root),
+            weights=whole(self.weights),
+            deployments=whole(self.deployments),
+            times=whole(self.times),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object."""

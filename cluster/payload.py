@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from cluster.plan import PartPlan
@@ -50,6 +51,11 @@ class TaskPayload:
     progress_folder: str
     decoders: int = 1
     stall_s: float = STALL_S
+
+    @property
+    def progress_file(self) -> Path:
+        """Where the task leaves word of how far it is."""
+        return Path(self.progress_folder) / f"{self.part.part_id}.json"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cluster.inventory import Settled
+from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.outcome import MEANING, Outcome, StageSeconds, Status, TaskOutcome
 from sonotheque.core.recording import printable_path
+from store.fsops import store_errors
 from store.ledger import read_part
 
 COLUMNS = (
@@ -29,6 +31,7 @@ COLUMNS = (
     "top_label",
     "top_score",
 )
+ENDINGS = (".csv", ".jsonl", ".xlsx")
 IN_STORE = "already in the store"
 
 
@@ -82,6 +85,7 @@ class ReportWriter:
     """Appends rows to ``report.jsonl`` and ``report.csv`` as they come."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._jsonl: TextIO = (folder / "report.jsonl").open("a", encoding="utf-8")
         self._csv: TextIO = (folder / "report.csv").open("a", encoding="utf-8", newline="")
         self._table = csv.DictWriter(self._csv, COLUMNS)
@@ -89,16 +93,18 @@ class ReportWriter:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write rows and flush them, so that a crash loses none that a reader has seen."""
-        for one in rows:
-            self._jsonl.write(json.dumps(one, ensure_ascii=False) + "\n")
-            self._table.writerow({k: _inert(v) for k, v in one.items()})
-        self._jsonl.flush()
-        self._csv.flush()
+        with store_errors(str(self._folder)):
+            for one in rows:
+                self._jsonl.write(json.dumps(one, ensure_ascii=False) + "\n")
+                self._table.writerow({k: _inert(v) for k, v in one.items()})
+            self._jsonl.flush()
+            self._csv.flush()
 
     def close(self) -> None:
         """Close both files."""
-        self._jsonl.close()
-        self._csv.close()
+        with store_errors(str(self._folder)):
+            self._jsonl.close()
+            self._csv.close()
 
 
 def _inert(value: Any) -> Any:
@@ -109,12 +115,29 @@ def _inert(value: Any) -> Any:
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a job's report; a last line torn by a crash is left out."""
     try:
-        with (folder / "report.jsonl").open(encoding="utf-8") as handle:
+        # A crash may tear a line within a character; such a line has no end either.
+        with (folder / "report.jsonl").open(encoding="utf-8", errors="replace") as handle:
             for line in handle:
                 if line.endswith("\n"):
                     yield json.loads(line)
     except FileNotFoundError:
         return
+
+
+def require_target(option: str, target: Path) -> None:
+    """Look at where a report is to be written, before the work whose report it is.
+
+    Raises
+    ------
+    Invalid
+        If its ending names no format.
+    NotFound
+        If its folder is not there.
+    """
+    if target.suffix.lower() not in ENDINGS:
+        raise Invalid(f"{option} {target}: the ending says the format, and must be .csv, .jsonl or .xlsx")
+    if not target.parent.is_dir():
+        raise NotFound(f"{option} {target}: there is no folder {target.parent}; make it, or choose another")
 
 
 def export_rows(rows: Iterable[dict[str, Any]], target: Path) -> int:

@@ -60,8 +60,10 @@ def choose_root(sources: tuple[str, ...], asked: str | None, known: Iterable[str
 def _existing(path: str) -> Path:
     try:
         return Path(path).expanduser().resolve(strict=True)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"{path} is not there: check the path to the recordings") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, or "~name" of no user
+        why = f" ({error.strerror or error})" if isinstance(error, OSError) else f" ({error})"
+        why = "" if isinstance(error, FileNotFoundError) else why
+        raise NotFound(f"{path} is not there{why}: check the path to the recordings") from None
 
 
 def _inside(path: str, root: str) -> bool:

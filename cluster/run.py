@@ -2,99 +2,51 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import contextlib
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from cluster.backends import Backend, InProcessBackend
 from cluster.coordinator import Coordinator
 from cluster.estimate import PlanSummary, estimate
-from cluster.inventory import Inventory, take_inventory
-from cluster.job import FAILED, FINISHED, RUNNING, STOPPED, JobFolder, heartbeat, job_numbers, new_job, store_lock
+from cluster.inventory import Inventory, require_audio, take_inventory
+from cluster.job import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    JobFolder,
+    heartbeat,
+    job_numbers,
+    new_job,
+    stop_on_signals,
+    store_lock,
+)
 from cluster.options import EmbedOptions
 from cluster.payload import ModelChoice, TaskPayload
 from cluster.plan import PartPlan, pack, part_target_s
 from cluster.roots import choose_root
-from cluster.settle import SettledStore, describer_of, known_roots, settle_store, settle_window_rule
+from cluster.settle import (
+    SettledStore,
+    describer_of,
+    known_roots,
+    require_store_name,
+    settle_store,
+    settle_window_rule,
+)
 from cluster.sums import Books, RunReport
+from cluster.watcher import Progress, Silent, Watcher
 from sonotheque.core.errors import Conflict, SonothequeError
 from sonotheque.core.outcome import TaskOutcome
 from store import StoreConfig, create_config
 
+__all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work", "resume"]
+
 _HEARTBEAT_S = 5.0
 _SNAPSHOT_EVERY_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    files, files_total, windows : int
-    audio_s, audio_total_s, wall_s : float
-        ``wall_s`` counts from the first task.
-    """
-
-    files: int
-    files_total: int
-    windows: int
-    audio_s: float
-    audio_total_s: float
-    wall_s: float
-
-    @property
-    def x_realtime(self) -> float:
-        """True seconds of audio per second so far."""
-        return self.audio_s / self.wall_s if self.wall_s > 0 else 0.0
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds left at this speed; None before there is one."""
-        left = max(0.0, self.audio_total_s - self.audio_s)
-        return left / self.x_realtime if self.x_realtime > 0 else None
-
-
-class Watcher(Protocol):
-    """Somebody who looks on; the command line's progress display is one."""
-
-    def looking(self, files: int) -> None:
-        """Files found so far."""
-
-    def planned(self, plan: PlanSummary) -> None:
-        """The plan, before anything is run."""
-
-    def started(self, where: str) -> None:
-        """Workers are up and the model is loaded."""
-
-    def progress(self, progress: Progress) -> None:
-        """Called about twice a second."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def looking(self, files: int) -> None:
-        """Say nothing."""
-
-    def planned(self, plan: PlanSummary) -> None:
-        """Say nothing."""
-
-    def started(self, where: str) -> None:
-        """Say nothing."""
-
-    def progress(self, progress: Progress) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,39 +115,30 @@ def embed(options: EmbedOptions, watcher: Watcher | None = None) -> RunReport:
     """
     watcher = watcher or Silent()
     began = time.monotonic()
-    create_folder_check(options)
+    require_work(options)
     with store_lock(options.store):
         prepared = prepare(options, watcher)
         watcher.planned(prepared.plan)
         job = new_job(options.store)
         run = Run(prepared, job, watcher, began)
-        with _stop_on_signals(job):
+        with stop_on_signals(job):
             return run.go()
 
 
-def create_folder_check(options: EmbedOptions) -> None:
-    """Look at the sources before a store folder is made for them: a mistyped path must leave nothing behind."""
+def require_work(options: EmbedOptions) -> None:
+    """Look at sources and options before a store folder is made for them: a mistyped path must leave nothing behind.
+
+    Raises
+    ------
+    SonothequeError
+        What :func:`prepare` would find on its way to the first recording.
+    """
     choose_root(options.sources, options.root, ())
-
-
-@contextmanager
-def _stop_on_signals(job: JobFolder) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the run as `sonotheque stop` does; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if job.cancel_asked():
-            raise KeyboardInterrupt
-        job.ask_cancel()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    require_store_name(options.absolute().store)
+    if not os.path.isdir(options.store):
+        settle_store(options)
+        describer_of(options)
+        require_audio(options.sources)
 
 
 @dataclass(slots=True)
@@ -217,33 +160,35 @@ class Run:
         options, inventory = self.prepared.options, self.prepared.inventory
         self.job.file("progress").mkdir()
         self.job.write_json(
-            "job.json", {"options": options.to_json(), "root": inventory.root, "prefix": options.prefix}
+            "job.json", {"options": options.absolute().to_json(), "root": inventory.root, "prefix": options.prefix}
         )
         heartbeat(self.job, RUNNING, phase="starting")
         self.job.event("started", files=inventory.files, new=len(inventory.new))
         self._books = Books(self.prepared, self.job)
-        state = FAILED
         try:
             self._books.open()
             if inventory.new:
                 self._work()
             else:
                 self.job.write_plan(self._plan_lines([]))
-            state = STOPPED if self.job.cancel_asked() and self._books.pending else FINISHED
+            stopped = self.job.cancel_asked() and self._books.pending
         except BaseException as error:
             told = error.message if isinstance(error, SonothequeError) else repr(error)
-            self.job.event("ended by an error", error=told)
+            with contextlib.suppress(SonothequeError):  # what ended the run (a full disk ...) may well end this too
+                self.job.event("ended by an error", error=told)
+                self._close(FAILED)
             raise
-        finally:
-            report = self._books.close(
-                state, time.monotonic() - self.began, self._work_began and self._work_began - self.began
-            )
-            heartbeat(self.job, state)
-            self.job.event(state)
+        return self._close(STOPPED if stopped else FINISHED)
+
+    def _close(self, state: str) -> RunReport:
+        startup_s = self._work_began and self._work_began - self.began
+        report = self._books.close(state, time.monotonic() - self.began, startup_s)
+        heartbeat(self.job, state)
+        self.job.event(state)
         return report
 
     def _work(self) -> None:
-        options = self.prepared.options
+        options = self.prepared.options.absolute()
         choice = ModelChoice(self.prepared.settled.model, options.weights, options.threads)
         backend = self._backend(choice)
         clean = False
@@ -282,13 +227,9 @@ class Run:
         parts = list(pack(inventory.new, config.digest, part_target_s(inventory.audio_s)))
         self.job.write_plan(self._plan_lines(parts))
         self._books.planned(config, parts)
-        options = self.prepared.options
-        return [
-            TaskPayload(
-                options.store, config, part, inventory.root, inventory.prefix, choice, str(self.job.file("progress"))
-            )
-            for part in parts
-        ]
+        store = self.prepared.options.absolute().store
+        progress = str(JobFolder(store, self.job.number).file("progress"))
+        return [TaskPayload(store, config, part, inventory.root, inventory.prefix, choice, progress) for part in parts]
 
     def _plan_lines(self, parts: list[PartPlan]) -> Iterator[dict[str, Any]]:
         for part in parts:

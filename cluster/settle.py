@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cluster.job import JobFolder, job_numbers
 from cluster.options import EmbedOptions
 from embedder.audio import DECODE_BLOCK_S, QUALITY
 from embedder.models import DEFAULT_MODEL, model_info
 from embedder.recorders import Describer, SiteRule, load_deployments, load_times
-from sonotheque.core.errors import Damaged, NotFound
+from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound
 from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.recording import printable_path
 from sonotheque.core.windows import WindowRule
 from store import Ledger, StoreConfig, load_ledger, read_config, require_same
 
 DEFAULT_TOP_K = 10
+_Table = TypeVar("_Table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,16 @@ class SettledStore:
         return wanted
 
 
+def require_store_name(store: str) -> None:
+    """Raise Invalid if no store can be made under an absolute path."""
+    if printable_path(store) != store:
+        raise Invalid(
+            f"--store {printable_path(store)}: the name is not valid UTF-8, and Parquet readers cannot open it; choose another"
+        )
+    if Path(store).exists() and not Path(store).is_dir():
+        raise Invalid(f"--store {store} is not a folder: give a folder, or the name of one to be made")
+
+
 def _model(options: EmbedOptions, config: StoreConfig | None) -> str:
     return options.model or (config.model.name if config else DEFAULT_MODEL)
 
@@ -110,6 +124,12 @@ def settle_store(options: EmbedOptions) -> SettledStore:
     config = _config_of(options.store)
     settled = SettledStore(options, config, load_ledger(options.store) if config else Ledger({}, {}, {}))
     model_info(settled.model)
+    if config and settled.model != config.model.name:
+        raise Conflict(
+            f"{options.store} holds vectors of {config.model.name}; --model {settled.model} was asked for. Vectors of different models "
+            f"cannot be compared: leave --model out, or use another --store",
+            kind="model_conflict",
+        )
     settle_window_rule(settled)
     if settled.ledger.damaged:
         path, why = next(iter(settled.ledger.damaged.items()))
@@ -124,12 +144,12 @@ def settle_store(options: EmbedOptions) -> SettledStore:
 def settle_window_rule(settled: SettledStore) -> tuple[WindowRule, int]:
     """Return the window rule and the vectors' length as far as they are known without loading the model."""
     there = settled.config
-    if there and settled.model == there.model.name:
+    if there:
         config = settled.config_for(there.model)
         return config.windows, config.model.dim
     info = model_info(settled.model)
     spec = ModelSpec(info.name, "", "", info.sample_rate_hz, info.window_samples, info.dim, info.n_classes, "", "")
-    config = settled.config_for(spec)  # of another model than the store's: raises, naming both
+    config = settled.config_for(spec)
     return config.windows, config.model.dim
 
 
@@ -141,9 +161,18 @@ def describer_of(options: EmbedOptions) -> Describer:
         zone=options.timezone,
         clock_zone=options.clock_timezone,
         pattern=options.time_pattern,
-        deployments=load_deployments(options.deployments) if options.deployments else None,
-        times=load_times(options.times) if options.times else None,
+        deployments=_table("--deployments", options.deployments, load_deployments),
+        times=_table("--times", options.times, load_times),
     )
+
+
+def _table(option: str, path: str | None, load: Callable[[str], _Table]) -> _Table | None:
+    if not path:
+        return None
+    try:
+        return load(path)
+    except OSError as error:
+        raise NotFound(f"{option} {path}: {error.strerror}. Check the path to the table") from error
 
 
 def known_roots(store: str) -> list[tuple[str, str]]:

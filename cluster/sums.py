@@ -15,6 +15,7 @@ from cluster.report import ReportWriter, Tally, row, settled_rows
 from cluster.task import peak_rss_bytes
 from sonotheque.core.errors import Damaged
 from sonotheque.core.outcome import MEANING, Outcome, Status, TaskOutcome
+from sonotheque.core.recording import printable_path
 from store import Ledger, Snapshot, StoreConfig, write_snapshot
 from store.layout import EMBEDDINGS, part_name, part_path
 from store.ledger import Part, read_part, resolve_live
@@ -158,7 +159,7 @@ class Books:
         self._write(
             {
                 **dict.fromkeys(("top_label", "top_score", "start"), ""),
-                "path": r.source.path,
+                "path": printable_path(r.source.path),
                 "outcome": str(Outcome.FAILED),
                 "status": _TRANSIENT_TASK,
                 "reason": reason,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,19 @@ class Rows:
     top_index: NDArray[np.int32] | None
     top_logits: NDArray[np.float32] | None
     top_scores: NDArray[np.float32] | None
+
+
+def merge_rows(parts: Sequence[Rows]) -> Rows:
+    """Return consecutive rows of one file as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    return Rows(first.file_index, *(joined(f.name) for f in fields(Rows)[1:]))
 
 
 @dataclass(frozen=True, slots=True)

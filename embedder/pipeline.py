@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from embedder.audio import Channels, WindowStream, open_windows
-from embedder.inference import DecodeEnd, FileEnd, Frame, Inference, Rows
+from embedder.inference import DecodeEnd, FileEnd, Frame, Inference, Rows, merge_rows
 from embedder.models import Embedder
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import DecodeSummary, StageSeconds, Status
 from sonotheque.core.windows import WindowRule
 
-__all__ = ["AudioFile", "DecodeStalled", "EmbedPipeline", "FileEnd", "Rows"]
+__all__ = ["AudioFile", "DecodeStalled", "EmbedPipeline", "FileEnd", "Rows", "merge_rows"]
 
 _FRAMES_AHEAD = 16  # windows decoded ahead of the model, for each file
 _FILES_AHEAD = 3
@@ -100,13 +100,15 @@ class EmbedPipeline:
                 self._decode(files[index], index, frames[index], stop)
 
         def infer() -> None:
-            last: Exception | None = RuntimeError("the model failed; its error is printed above")
+            last: Exception | None = None
             try:
                 for batch in self._batches(frames, slots, stop):
                     _put(results, self._inference.run(batch), stop)
-                last = None
             except (DecodeStalled, SonothequeError, ValueError, RuntimeError, MemoryError, OSError) as error:
                 last = error
+            except BaseException as error:
+                last = RuntimeError(f"the model failed: {error!r}")
+                raise
             finally:
                 _put(results, last, stop)
 
@@ -120,6 +122,7 @@ class EmbedPipeline:
                 if item is None:
                     return
                 if isinstance(item, Exception):
+                    threads[-1].join(_POLL_S)  # whatever it has to say on stderr stands before this
                     raise item
                 yield from item
         finally:

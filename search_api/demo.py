@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.options import EmbedOptions
-from cluster.run import Watcher, embed
+from cluster.run import embed
 from cluster.sums import RunReport
+from cluster.watcher import Watcher
 from embedder.audio.synthesis import CALLS, Placed, write_archive
 from search_api.pictures import Clip, spectrogram_sheet
 from search_api.service import nearest_to_window

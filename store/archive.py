@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -130,20 +131,33 @@ class Archive:
         def path(part: SnapshotPart) -> str | None:
             return part.embeddings if view == layout.EMBEDDINGS else part.predictions
 
+        # DuckDB takes the first `key=value` of the whole path, so that a folder above the store could give the site.
+        by_hand = "=" in self.root
+        groups = [list(g) for _, g in groupby(clean, lambda p: (p.site, p.date))] if by_hand else [clean]
         selects = []
-        whole = [p for part in clean if (p := path(part))]
-        if whole:
-            selects.append(f"SELECT * FROM {self._scan(whole)}")
+        for group in groups:
+            if files := [p for part in group if (p := path(part))]:
+                selects.append(self._select(files, group[0] if by_hand else None))
         for part in dirty:
             if file := path(part):
                 gone = ", ".join(map(str, part.superseded))
-                selects.append(f"SELECT * FROM {self._scan([file])} WHERE recording_id NOT IN ({gone})")
+                one = self._select([file], part if by_hand else None)
+                selects.append(f"{one} WHERE recording_id NOT IN ({gone})")
         return selects
 
-    def _scan(self, files: list[str]) -> str:
-        quoted = ", ".join("'" + f"{self.root}/{f}".replace("'", "''") + "'" for f in files)
-        types = ", ".join(f"{key!r}: {value}" for key, value in HIVE_TYPES.items())
-        return f"read_parquet([{quoted}], union_by_name=true, hive_partitioning=true, hive_types={{{types}}})"
+    def _select(self, files: list[str], place: SnapshotPart | None) -> str:
+        """Return a SELECT over files; site and date come from ``place``, or from the paths where it is None."""
+        quoted = ", ".join(_quoted(f"{self.root}/{f}") for f in files)
+        if place is None:
+            types = ", ".join(f"{key!r}: {value}" for key, value in HIVE_TYPES.items())
+            return f"SELECT * FROM read_parquet([{quoted}], union_by_name=true, hive_partitioning=true, hive_types={{{types}}})"
+        date = "NULL" if place.date is None else _quoted(place.date)
+        columns = f"*, {_quoted(place.site)} AS site, CAST({date} AS DATE) AS date"
+        return f"SELECT {columns} FROM read_parquet([{quoted}], union_by_name=true, hive_partitioning=false)"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _named(table: pa.Table, part: SnapshotPart) -> pa.Table:

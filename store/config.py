@@ -17,6 +17,7 @@ from store import layout
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
 
 FORMAT_VERSION = 1
+DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class StoreConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StoreConfig:
         """Rebuild from :meth:`to_json`."""
+        if value["dtype"] not in DTYPES:
+            raise ValueError(f"dtype {value['dtype']!r} is none of {DTYPES}")
         return cls(
             ModelSpec.from_json(value["model"]),
             WindowRule.from_json(value["windows"]),
@@ -131,11 +134,13 @@ def require_same(root: str, found: StoreConfig, wanted: StoreConfig) -> None:
     if found.model != wanted.model:
         raise Conflict(
             f"{root} holds vectors of {_model_words(found.model)}; this run would add vectors of {_model_words(wanted.model)}. "
+            f"{_hidden_difference(found.model, wanted.model)}"
             f"Vectors of different models cannot be compared: use --model {found.model.name} with the same weights, or another --store",
             kind="model_conflict",
         )
     have, want = _flat(found), _flat(wanted)
-    differing = [f"{key}: {have[key]} there, {want[key]} asked for" for key in have if have[key] != want.get(key)]
+    keys = [key for key in {**have, **want} if have.get(key) != want.get(key)]
+    differing = [f"{key}: {have.get(key)} there, {want.get(key)} asked for" for key in keys]
     if differing:
         raise Conflict(
             f"{root} was made with other settings ({'; '.join(differing)}). Leave the option out to use the store's, or use another --store",
@@ -147,10 +152,19 @@ def _model_words(model: ModelSpec) -> str:
     return f"{model.name} {model.version} (weights {model.weights_digest[:12]}, {model.dim}-d)"
 
 
+def _hidden_difference(found: ModelSpec, wanted: ModelSpec) -> str:
+    """Name what differs and is not among the words of :func:`_model_words`."""
+    have, want = found.to_json(), wanted.to_json()
+    keys = [key for key in have if have[key] != want[key] and key not in ("name", "version", "weights_digest", "dim")]
+    differing = [f"{key}: {have[key]} there, {want[key]} asked for" for key in keys]
+    return f"They differ in {'; '.join(differing)}. " if differing else ""
+
+
 def _flat(config: StoreConfig) -> dict[str, Any]:
     windows = config.windows
     return {
         "hop_s": windows.hop_samples / windows.sample_rate_hz,
+        "valid_s_min": windows.valid_samples_min / windows.sample_rate_hz,
         "rate_factor": windows.rate_factor,
         "dtype": config.dtype,
         "top_k": config.top_k,

@@ -63,18 +63,23 @@ def exact_search(
     Raises
     ------
     Invalid
-        If the query's length is not the store's ``dim``, or it is zero or not finite.
+        If the query's length is not the store's ``dim``, or it is zero or not finite; or ``k`` is negative.
     """
     dim = archive.config.model.dim
     query = np.asarray(query, np.float32)
     if query.shape != (dim,):
         raise Invalid(f"the query has shape {query.shape}, the store {archive.root} holds vectors of shape ({dim},)")
+    if k < 0:
+        raise Invalid(f"k is {k}: a search returns no fewer than 0 windows")
     norm = float(np.linalg.norm(query))
     if not np.isfinite(norm) or norm == 0.0:
         raise Invalid("the query vector is zero or not finite: it points nowhere, so nothing is near it")
     best: pa.Table | None = None
     for windows, vectors in archive.vectors():
-        scores = (vectors @ (query / norm)) / np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(np.float32).tiny)
+        # Not `@`: a matrix product may round equal rows differently, by their place in the block, and so part ties.
+        scores = np.vecdot(vectors, query / np.float32(norm)) / np.maximum(
+            np.linalg.norm(vectors, axis=1), np.finfo(np.float32).tiny
+        )
         block = windows.append_column("score", pa.array(scores.astype(np.float32)))
         if without_recording is not None:
             block = block.filter(pc.not_equal(block["recording_id"], without_recording))

@@ -23,7 +23,7 @@ class FileOps(Protocol):
     """What a commit needs of a file system."""
 
     def makedirs(self, path: str) -> None:
-        """Make a folder and its parents; one that is there is fine."""
+        """Make a folder and its parents, and force their names to disk; one that is there is fine."""
 
     def create(self, path: str) -> BinaryIO:
         """Open a new file for writing; raises FileExistsError if the name is taken."""
@@ -54,8 +54,14 @@ class LocalFileOps:
     """A POSIX file system: a laptop's disk, NFS, Lustre. See :class:`FileOps`."""
 
     def makedirs(self, path: str) -> None:
-        """Make a folder and its parents."""
+        """Make a folder and its parents, each forced to disk in the folder that holds it."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path.rstrip("/")) or "."
+        self.makedirs(parent)
         os.makedirs(path, exist_ok=True)
+        with contextlib.suppress(PermissionError):  # a folder that may be written to and not be opened
+            self.sync_dir(parent)
 
     def create(self, path: str) -> BinaryIO:
         """Open a new file for writing."""
@@ -154,6 +160,17 @@ def store_errors(where: str) -> Iterator[None]:
                 kind="read_only",
             ) from error
         raise
+
+
+def sync_up(ops: FileOps, folder: str, top: str) -> None:
+    """Force a folder's entries to disk, and those of the folders above it up to ``top``.
+
+    A folder on the way may have been made by another process that has not forced its name to disk yet.
+    """
+    while len(folder) > len(top):
+        ops.sync_dir(folder)
+        folder = folder.rpartition("/")[0]
+    ops.sync_dir(top)
 
 
 def put_new(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: bytes) -> bool:

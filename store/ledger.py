@@ -149,7 +149,7 @@ def read_part(root: str, relative: str, *, detail: bool = True) -> Part:
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{relative} cannot be read as a part: {error}") from error
     name = relative.rpartition("/")[2]
-    if layout.part_id_of(name) != part.part_id or layout.parse_partition(relative) != (part.site, part.date):
+    if name != layout.part_name(part.part_id) or layout.parse_partition(relative) != (part.site, part.date):
         raise Damaged(f"{relative} says it is part {part.part_id} of {part.site}, {part.date}: it was renamed or moved")
     if not metadata.num_rows == part.rows == sum(f.windows for f in part.files):
         raise Damaged(
@@ -222,15 +222,37 @@ def load_ledger(root: str, ops: FileOps | None = None) -> Ledger:
 
 
 def resolve_live(parts: Iterable[Part]) -> tuple[dict[int, tuple[str, LedgerFile]], dict[str, set[int]]]:
-    """Tell which part's rows of each recording are live: those nobody replaces, and of several the smallest part id."""
+    """Tell which part's rows of each recording are live: those nobody replaces.
+
+    Of several (two programs planned at once) those with the longest chain of ``replaces`` behind them, then the smallest part
+    id. Without the chain, a part that replaces one of the two would leave the other, of an older version, to win.
+    """
     parts = list(parts)
-    replaced = {(old, f.recording_id) for part in parts for f in part.files for old in f.replaces}
+    replaces = {(part.part_id, f.recording_id): f.replaces for part in parts for f in part.files if f.replaces}
+    replaced = {(old, recording) for (_, recording), names in replaces.items() for old in names}
     live: dict[int, tuple[str, LedgerFile]] = {}
     superseded: dict[str, set[int]] = {}
     for part in sorted(parts, key=lambda p: p.part_id):
         for entry in part.files:
-            if (part.part_id, entry.recording_id) in replaced or entry.recording_id in live:
-                superseded.setdefault(part.part_id, set()).add(entry.recording_id)
+            recording, loser = entry.recording_id, None
+            held = live.get(recording)
+            if (part.part_id, recording) in replaced:
+                loser = part.part_id
+            elif held is None:
+                live[recording] = (part.part_id, entry)
+            elif _generation(replaces, part.part_id, recording) > _generation(replaces, held[0], recording):
+                loser, live[recording] = held[0], (part.part_id, entry)
             else:
-                live[entry.recording_id] = (part.part_id, entry)
+                loser = part.part_id
+            if loser is not None:
+                superseded.setdefault(loser, set()).add(recording)
     return live, superseded
+
+
+def _generation(replaces: dict[tuple[str, int], tuple[str, ...]], name: str, recording: int) -> int:
+    """Return the length of the longest chain of parts that ``name`` replaces for a recording, itself included."""
+    front, length = {name}, 0
+    while front and length <= len(replaces):  # the bound: footers written by hand may go in circles
+        front = {old for part in front for old in replaces.get((part, recording), ())}
+        length += 1
+    return length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,7 +15,7 @@ from sonotheque.core.errors import Damaged, Unavailable
 from sonotheque.core.ids import file_sha256
 from store import layout
 from store.config import FORMAT_VERSION, StoreConfig, temp_name
-from store.fsops import FileOps, LocalFileOps, store_errors
+from store.fsops import FileOps, LocalFileOps, store_errors, sync_up
 from store.rows import WindowRows, embeddings_table, predictions_table
 from store.schema import LEDGER_KEY, ROW_GROUP_ROWS, embeddings_schema, predictions_schema, writer_options
 
@@ -49,7 +50,12 @@ class _GroupedFile:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
         self._handle: BinaryIO = ops.create(path)
-        self._writer = pq.ParquetWriter(self._handle, schema, **options)
+        try:
+            self._writer = pq.ParquetWriter(self._handle, schema, **options)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._handle.close()
+            raise
         self._open = True
 
     def add(self, table: pa.Table) -> None:
@@ -79,11 +85,9 @@ class _GroupedFile:
         """Close without finishing; the writer's own close may fail again on the disk that just failed."""
         if self._open:
             self._open = False
-            try:
-                self._writer.close()
-                self._handle.close()
-            except (OSError, pa.ArrowException):
-                return
+            for close in (self._writer.close, self._handle.close):
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    close()
 
 
 class PartWriter:
@@ -122,17 +126,24 @@ class PartWriter:
         self._temporary: list[str] = []
 
     def __enter__(self) -> Self:
-        with store_errors(self.root):
-            folder = f"{self.root}/{layout.TMP}"
-            self.ops.makedirs(folder)
-            stem = f"{folder}/{temp_name(self.part_id)}"
-            dtype = self.config.dtype
-            schema = embeddings_schema(self.config.model.dim, dtype)
-            self._embeddings = self._open(f"{stem}.e", schema, ROW_GROUP_ROWS, writer_options(dtype))
-            if self.config.top_k:
-                group = PREDICTION_ROW_GROUP_ROWS
-                self._predictions = self._open(f"{stem}.p", predictions_schema(), group, writer_options(None))
+        try:
+            with store_errors(self.root):
+                self._begin()
+        except BaseException:  # Python calls no __exit__ for an __enter__ that failed
+            self._discard()
+            raise
         return self
+
+    def _begin(self) -> None:
+        folder = f"{self.root}/{layout.TMP}"
+        self.ops.makedirs(folder)
+        stem = f"{folder}/{temp_name(self.part_id)}"
+        dtype = self.config.dtype
+        schema = embeddings_schema(self.config.model.dim, dtype)
+        self._embeddings = self._open(f"{stem}.e", schema, ROW_GROUP_ROWS, writer_options(dtype))
+        if self.config.top_k:
+            group = PREDICTION_ROW_GROUP_ROWS
+            self._predictions = self._open(f"{stem}.p", predictions_schema(), group, writer_options(None))
 
     def _open(self, path: str, schema: pa.Schema, group_rows: int, options: dict[str, Any]) -> _GroupedFile:
         self._temporary.append(path)
@@ -197,15 +208,17 @@ class PartWriter:
         _check_written(embeddings.path, embeddings.rows, text)
         bytes_written = sum(self._size(path) for path in self._temporary)
         sha256 = file_sha256(embeddings.path)
-        if predictions and prediction_target:
-            self._link_predictions(predictions.path, prediction_target)
         target = (
             f"{self.root}/{layout.part_path(layout.EMBEDDINGS, self.site, self.date, layout.part_name(self.part_id))}"
         )
         folder = target.rpartition("/")[0]
-        self.ops.makedirs(folder)
-        won = self.ops.link_new(embeddings.path, target)
-        self.ops.sync_dir(folder)
+        won = False
+        if not self.ops.exists(target):  # else this attempt's predictions would stay behind, belonging to no part
+            if predictions and prediction_target:
+                self._link_predictions(predictions.path, prediction_target)
+            self.ops.makedirs(folder)
+            won = self.ops.link_new(embeddings.path, target)
+        sync_up(self.ops, folder, self.root)  # also when another attempt won: it may not have come so far
         if not won:
             sha256 = file_sha256(target)
         return Committed(won, embeddings.rows, bytes_written, sha256)
@@ -230,11 +243,14 @@ class PartWriter:
         self.ops.makedirs(folder)
         if not self.ops.link_new(source, target) and file_sha256(target) != file_sha256(source):
             raise Unavailable(f"another attempt at part {self.part_id} wrote {target} at the same moment; try again")
-        self.ops.sync_dir(folder)
+        sync_up(self.ops, folder, self.root)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._discard()
+
+    def _discard(self) -> None:
         for file in (self._embeddings, self._predictions):
             if file:
                 file.drop()

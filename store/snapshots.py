@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from store import layout
 from store.config import FORMAT_VERSION, StoreConfig, temp_name
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
 from store.ledger import Ledger, Part
+
+_NAME = re.compile(r"([1-9][0-9]*)\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Snapshot:
 def latest_number(root: str, ops: FileOps | None = None) -> int:
     """Return the newest snapshot's number; 0 if there is none."""
     names = (ops or LocalFileOps()).listdir(f"{root}/{layout.SNAPSHOTS}")
-    return max((int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdigit()), default=0)
+    return max((int(found[1]) for n in names if (found := _NAME.fullmatch(n))), default=0)
 
 
 def read_snapshot(root: str, number: int | None = None, ops: FileOps | None = None) -> Snapshot:

@@ -15,8 +15,9 @@ from sonotheque.core.errors import SonothequeError
 from sonotheque.core.ids import file_sha256
 from store import layout
 from store.archive import matrix
-from store.config import read_config
+from store.config import StoreConfig, read_config
 from store.ledger import Ledger, Part, list_part_files, load_ledger
+from store.schema import embeddings_schema
 from store.snapshots import latest_number, read_snapshot
 
 PlannedKey = tuple[str, int, int]  # path, size_bytes, mtime_ns
@@ -87,7 +88,7 @@ def verify(root: str, planned: Iterable[PlannedKey], *, deep: bool = False) -> V
             report.damaged_files[part.embeddings] = fault
     _compare_plan(report, ledger, planned)
     _check_snapshot(report, root, ledger, deep=deep)
-    _count_rows(report, root, ledger, deep=deep)
+    _count_rows(report, root, ledger, config, deep=deep)
     used = {p.predictions for p in ledger.parts.values()}
     report.unused_files = [f for f in list_part_files(root, layout.PREDICTIONS) if f not in used]
     report.damaged = len(report.damaged_files)
@@ -140,29 +141,64 @@ def _check_snapshot(report: VerifyReport, root: str, ledger: Ledger, *, deep: bo
             report.damaged_files[listed.embeddings] = f"its bytes are not those of snapshot {snapshot.number}"
 
 
-def _count_rows(report: VerifyReport, root: str, ledger: Ledger, *, deep: bool) -> None:
+def _count_rows(report: VerifyReport, root: str, ledger: Ledger, config: StoreConfig, *, deep: bool) -> None:
     """Read the identity columns of every part; a window may appear once within its part, and its recording is live in one."""
+    schema = embeddings_schema(config.model.dim, config.dtype)
+    columns = ["recording_id", "start_sample", *(["embedding"] if deep else [])]
     for part in ledger.parts.values():
-        columns = ["recording_id", "start_sample", *(["embedding"] if deep else [])]
         try:
-            table = pq.read_table(f"{root}/{part.embeddings}", columns=columns, partitioning=None)
+            with pq.ParquetFile(f"{root}/{part.embeddings}") as file:
+                fault = _schema_fault(file.schema_arrow, schema)
+                table = None if fault else file.read(columns=columns)
         except (OSError, pa.ArrowException) as error:
-            report.damaged_files[part.embeddings] = f"its rows cannot be read: {error}"
+            fault, table = f"its rows cannot be read: {error}", None
+        if table is None:
+            report.damaged_files[part.embeddings] = fault
             continue
+        if not _agrees(table, part):
+            report.damaged_files[part.embeddings] = "its rows are not of the recordings that its ledger lists"
         dead = ledger.superseded.get(part.part_id, set())
         gone = pc.is_in(table["recording_id"], value_set=pa.array(sorted(dead), pa.int64()))
         report.superseded_windows += pc.sum(gone).as_py() or 0
         live = table.filter(pc.invert(gone))
         report.windows += live.num_rows
         unique = live.select(["recording_id", "start_sample"]).group_by(["recording_id", "start_sample"]).aggregate([])
-        report.duplicate_windows += live.num_rows - unique.num_rows
+        twice = live.num_rows - unique.num_rows
+        if twice:
+            report.duplicate_windows += twice
+            report.damaged_files[part.embeddings] = f"holds {twice} windows more than once"
         if deep:
             _check_deep(report, root, part, table)
+
+
+def _schema_fault(found: pa.Schema, expected: pa.Schema) -> str:
+    """Return what a part lacks of the columns of the format, or an empty string; more columns are no fault."""
+    for wanted in expected:
+        index = found.get_field_index(wanted.name)
+        if index < 0:
+            return f"has no column {wanted.name}"
+        if found.field(index).type != wanted.type:
+            return f"its column {wanted.name} is {found.field(index).type}, this store's is {wanted.type}"
+    return ""
+
+
+def _agrees(table: pa.Table, part: Part) -> bool:
+    """Tell whether a part has as many rows of each recording as its ledger says."""
+    counts = table.group_by("recording_id").aggregate([([], "count_all")]).to_pydict()
+    found = dict(zip(counts["recording_id"], counts["count_all"], strict=True))
+    return found == {f.recording_id: f.windows for f in part.files if f.windows}
 
 
 def _check_deep(report: VerifyReport, root: str, part: Part, table: pa.Table) -> None:
     dim = table.schema.field("embedding").type.list_size
     if not np.isfinite(matrix(table["embedding"], dim)).all():
         report.damaged_files[part.embeddings] = "holds a vector that is not finite"
-    if part.predictions and file_sha256(f"{root}/{part.predictions}") != part.predictions_sha256:
+    if part.predictions is None:
+        return
+    try:
+        sha256 = file_sha256(f"{root}/{part.predictions}")
+    except OSError as error:
+        report.damaged_files[part.predictions] = f"cannot be read: {error}"
+        return
+    if sha256 != part.predictions_sha256:
         report.damaged_files[part.predictions] = f"its bytes are not those that part {part.part_id} was committed with"

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from embedder.recorders.names import NameTime
 from sonotheque.core.errors import Invalid
+from sonotheque.core.ids import digest_of
 
 UNKNOWN_SITE: Final = "unknown"
+_ENCODED_BYTES_MAX: Final = 240  # a name may have 255 bytes, and `site=` goes before it
 MODES: Final = ("auto", "folder", "prefix", "fixed")
 # What recorders and people call a folder that says nothing of the place.
 _GENERIC: Final = frozenset({"data", "audio", "recordings", "recording", "wav", "wavs", "flac", "raw", "sounds"})
@@ -88,8 +91,18 @@ def site_of(rule: SiteRule, root: str, path: str, name: NameTime | None = None) 
 
 
 def clean_site(text: str) -> str:
-    """Return a site name without outer white space and control characters; ``unknown`` if nothing is left."""
-    return _UNWANTED.sub("_", text.strip()) or UNKNOWN_SITE
+    """Return a site name that a store can hold; ``unknown`` if nothing is left.
+
+    Without outer white space and control characters, and short enough to be a folder's name once percent-encoded: a longer
+    one is cut, and ends in a digest of the whole, so that two stay two.
+    """
+    name = _UNWANTED.sub("_", text.strip()) or UNKNOWN_SITE
+    if len(quote(name, safe="")) <= _ENCODED_BYTES_MAX:
+        return name
+    short = name
+    while len(quote(short, safe="")) > _ENCODED_BYTES_MAX - 8:
+        short = short[:-1]
+    return f"{short.rstrip()}~{digest_of(name)[:6]}"
 
 
 def _says_nothing(folder: str) -> bool:

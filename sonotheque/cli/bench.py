@@ -31,16 +31,18 @@ def embed(
 ) -> int:
     """Measure the main job: x-realtime, pipeline efficiency, two workers against one, bytes per window."""
     import importlib
+    import sys
+    from pathlib import Path
 
+    import sonotheque
     from sonotheque.cli.output import document, say
     from sonotheque.core.errors import NotFound
 
-    try:
-        bench = importlib.import_module("benchmarks.embed")
-    except ModuleNotFoundError:
-        raise NotFound(
-            "the benchmarks are not part of the installed package: run this in a checkout of the source"
-        ) from None
+    checkout = Path(sonotheque.__file__).parents[1]
+    if not (checkout / "benchmarks" / "embed.py").exists():
+        raise NotFound("the benchmarks are not part of the installed package: run this in a checkout of the source")
+    sys.path.insert(0, str(checkout))
+    bench = importlib.import_module("benchmarks.embed")
     result = bench.run(model=model, minutes=minutes, pairs=pairs, quick=quick, out=out)
     if as_json:
         document(result)

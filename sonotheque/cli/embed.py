@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def embed(
     sources: list[str] = typer.Argument(
-        ..., metavar="SRC...", help="Folders of recordings (searched recursively) and files."
+        ..., metavar="SRC", help="Folders of recordings (searched recursively) and files."
     ),
     store: str = typer.Option(..., "--store", metavar="DIR", help="The store's folder; made if it is not there."),
     model: str = typer.Option(None, "--model", metavar="NAME", help=_MODEL_HELP),
@@ -90,7 +90,10 @@ def embed(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
     """Embed a folder of recordings into a store."""
+    from pathlib import Path
+
     from cluster.options import EmbedOptions, cores
+    from cluster.report import require_target
     from cluster.run import embed as run
     from cluster.run import prepare
     from cluster.settle import model_of
@@ -122,6 +125,8 @@ def embed(
         scheduler=scheduler,
         threads=threads,
     )
+    if report:
+        require_target("--report", Path(report))
     if dry_run:
         plan = prepare(options, watcher(quiet=quiet)).plan
         if as_json:

@@ -94,14 +94,13 @@ def report(
     """Print a run's summary, or write its per-recording report to a file."""
     from pathlib import Path
 
-    from cluster.report import export_rows
+    from cluster.report import export_rows, require_target
     from cluster.status import job_report, job_rows
     from sonotheque.cli.output import document, say, tell
     from sonotheque.cli.summary import summary_lines
-    from sonotheque.core.errors import Invalid
 
-    if out and Path(out).suffix.lower() not in (".csv", ".jsonl", ".xlsx"):
-        raise Invalid(f"--out {out}: the ending says the format, and must be .csv, .jsonl or .xlsx")
+    if out:
+        require_target("--out", Path(out))
     rows = job_rows(store, job, failed=failed)
     if out:
         count = export_rows(rows, Path(out))

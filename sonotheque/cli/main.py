@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from sonotheque.cli import bench, demo, embed, jobs, models
@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Turn a folder of recordings into a store of embeddings, and ask it where a sound occurs.",
     epilog="Start with: sonotheque demo. Then: sonotheque embed RECORDINGS --store STORE --model birdnet_v2.4",
 )
+# Typer carries Click inside itself since 0.2x, and may again not: the class is found where it is.
+_USAGE_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
 for module in (demo, embed, jobs, models, bench):
     module.register(app)
 
@@ -52,9 +55,9 @@ def main() -> None:
             document(error.to_json())
         tell(f"sonotheque: {error.message}")
         code = error.exit_code
-    except (click.ClickException, click.exceptions.Abort) as error:
+    except _USAGE_ERROR as error:
         code = _usage(error, as_json=as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         tell("sonotheque: interrupted")
         code = 130
     except BrokenPipeError:
@@ -63,14 +66,11 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: click.ClickException | click.exceptions.Abort, *, as_json: bool) -> int:
-    if isinstance(error, click.exceptions.Abort):
-        tell("sonotheque: aborted")
-        return 130
+def _usage(error: Any, *, as_json: bool) -> int:
     if as_json:
         document({"error": {"kind": "invalid", "message": error.format_message()}})
     error.show(file=sys.stderr)
-    return error.exit_code
+    return int(error.exit_code)
 
 
 if __name__ == "__main__":

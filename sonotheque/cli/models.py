@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     group = typer.Typer(invoke_without_command=True, rich_markup_mode=None, epilog=_EPILOG)
     group.callback()(models)
-    group.command("check")(check)
+    group.command("check", epilog="Example: sonotheque models check birdnet_v2.4")(check)
     app.add_typer(group, name="models")
 
 

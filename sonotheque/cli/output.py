@@ -10,7 +10,7 @@ from typing import Any
 
 def say(text: str = "") -> None:
     """Print a line for people on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_writable(text) + "\n")
 
 
 def tell(text: str) -> None:
@@ -21,8 +21,13 @@ def tell(text: str) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    sys.stdout.write(_writable(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+
+
+def _writable(text: str) -> str:
+    """Return text that stdout takes: bytes of a path that are not UTF-8 as ``\\udcXX``, which is JSON's own escape too."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def seconds(value: float | None) -> str:

@@ -10,7 +10,7 @@ from sonotheque.cli.output import audio, seconds, size, tell
 
 if TYPE_CHECKING:
     from cluster.estimate import PlanSummary
-    from cluster.run import Progress
+    from cluster.watcher import Progress
 
 _LINE_EVERY_S = 10.0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -111,3 +112,18 @@ def test_a_site_is_never_empty_and_always_storable(mode, root, path):
     assert found.strip()
     found.encode()
     assert "\0" not in found
+
+
+@pytest.mark.parametrize(
+    "name", ["Заповедник " * 8, "湿" * 60, "x" * 400, "a b/" * 100], ids=["cyrillic", "chinese", "latin", "escaped"]
+)
+def test_a_long_site_name_still_fits_a_folder(name: str) -> None:
+    short = clean_site(name)
+    assert len(f"site={quote(short, safe='')}".encode()) <= 255
+    assert short[:5] == name[:5]
+    assert clean_site(name + "2") != short
+    assert clean_site(short) == short
+
+
+def test_a_site_name_of_usual_length_is_left_alone() -> None:
+    assert clean_site("Заповедник Чёрный лес") == "Заповедник Чёрный лес"

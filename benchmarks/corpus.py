@@ -1,0 +1,69 @@
+"""Recordings to measure with: synthetic, so that anyone can make the same ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from embedder.audio.synthesis import CALLS, SAMPLE_RATE_HZ, compose
+
+RATE_HZ = 48_000
+MINUTE_S = 60.0
+_DISTINCT = 10
+
+
+def flac_minutes(folder: Path, minutes: int) -> Path:
+    """Write ``minutes`` FLAC files of a minute each, 48 kHz, 16 bit, one site and day; ten are distinct, the rest are links."""
+    folder = folder / f"flac-{minutes}" / "bench"
+    if folder.exists() and len(list(folder.iterdir())) == minutes:
+        return folder.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(1)
+    for i in range(minutes):
+        target = folder / f"20250510_{i // 60:02d}{i % 60:02d}00.flac"
+        if target.exists():
+            continue
+        if i < _DISTINCT:
+            sound, _ = compose(tuple(CALLS), MINUTE_S, rng)
+            sound = (
+                soxr.resample(sound, SAMPLE_RATE_HZ, RATE_HZ) + rng.standard_normal(round(MINUTE_S * RATE_HZ)) * 0.002
+            )
+            sf.write(target, np.clip(sound, -1, 1), RATE_HZ, subtype="PCM_16")
+        else:
+            os.link(folder / f"20250510_00{i % _DISTINCT:02d}00.flac", target)
+    return folder.parent
+
+
+def small_files(folder: Path, count: int) -> Path:
+    """Write ``count`` WAV files of 1.2 s at 4 kHz, ten sites, ten days."""
+    folder = folder / f"small-{count}"
+    if (folder / "done").exists():
+        return folder
+    rng = np.random.default_rng(2)
+    sound = (rng.standard_normal(4800) * 3000).astype(np.int16)
+    for i in range(count):
+        site = folder / f"site{i % 10}"
+        site.mkdir(parents=True, exist_ok=True)
+        second = i // 100
+        name = f"202505{1 + i // 10 % 10:02d}_{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}.wav"
+        sf.write(site / name, np.roll(sound, i), 4000, subtype="PCM_16")
+    (folder / "done").touch()
+    return folder
+
+
+def long_file(folder: Path, hours: int) -> Path:
+    """Write one WAV file of noise, 8 kHz, 8 bit, so many hours long."""
+    target = folder / f"long-{hours}" / "20250510_000000.wav"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(3)
+    with sf.SoundFile(target, "w", samplerate=8000, channels=1, subtype="PCM_U8", format="WAV") as file:
+        block = rng.uniform(-0.5, 0.5, 8000 * 600)
+        for _ in range(hours * 6):
+            file.write(np.roll(block, int(rng.integers(len(block)))))
+    return target
