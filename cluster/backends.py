@@ -23,6 +23,10 @@ class WorkerDied(Exception):  # noqa: N818 - an answer of a backend, turned into
     """A task killed its worker, or froze in it; the part needs the poison-file rule."""
 
 
+class StopAsked(Exception):  # noqa: N818 - an answer: the part was not begun, because the run is to end
+    """A task that was queued when somebody asked the run to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The end of one task: an outcome or what went wrong."""
@@ -61,9 +65,13 @@ def run_part(payload: TaskPayload, *, guarded: bool) -> TaskOutcome:
 
     Raises
     ------
+    StopAsked
+        If the run was asked to stop before this task began.
     WorkerDied
         If a decoder is stuck or memory ran out; this process should then not be used for more.
     """
+    if payload.stop_file.exists():
+        raise StopAsked(payload.part.part_id)
     if guarded:
         return run_guarded(payload)
     try:
@@ -108,5 +116,5 @@ def ended_by(part_id: str, call: Callable[[], TaskOutcome]) -> Ended:
     """Run a call and wrap whatever a task is known to end with; anything else is a fault of the program and goes through."""
     try:
         return Ended(part_id, call(), None)
-    except (WorkerDied, SonothequeError, OSError, ValueError, RuntimeError) as error:
+    except (StopAsked, WorkerDied, SonothequeError, OSError, ValueError, RuntimeError) as error:
         return Ended(part_id, None, error)

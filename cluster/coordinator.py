@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cluster.backends import Backend, Ended, WorkerDied
+from cluster.backends import Backend, Ended, StopAsked, WorkerDied
 from cluster.payload import TaskPayload
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import TaskOutcome
@@ -111,6 +111,8 @@ class Coordinator:
             self.on_done(ended.outcome)
             return
         error = ended.error or RuntimeError("a task ended without outcome or error")
+        if isinstance(error, StopAsked):
+            return  # not begun: its files stay pending
         if isinstance(error, SonothequeError) and error.kind in ENDS_THE_RUN:
             raise error
         part = parcel.payload.part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -61,8 +62,8 @@ class Inventory:
 
     @property
     def audio_s(self) -> float:
-        """Seconds of audio: as decoded where the store knows, as the header says otherwise."""
-        return sum(r.audio_s for r in self.new) + sum(s.entry.duration_s for s in self.settled)
+        """Seconds of audio as the headers say, decoded or not: the size of parts follows from it, on every run alike."""
+        return math.fsum([*(r.audio_s for r in self.new), *(s.entry.audio_s for s in self.settled)])
 
     @property
     def without_time(self) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.payload import CANCEL
 from sonotheque.core.errors import Conflict, NotFound, Unavailable
 from store import layout
 from store.fsops import store_errors
@@ -75,11 +76,11 @@ class JobFolder:
 
     def cancel_asked(self) -> bool:
         """Tell whether somebody asked the run to stop."""
-        return self.file("CANCEL").exists()
+        return self.file(CANCEL).exists()
 
     def ask_cancel(self) -> None:
         """Ask the run to stop; its coordinator looks every second."""
-        self.file("CANCEL").touch()
+        self.file(CANCEL).touch()
 
     def write_plan(self, lines: Iterator[dict[str, Any]]) -> int:
         """Write ``plan.jsonl.gz``: one object a file of the inventory. Returns the number of lines."""

@@ -10,6 +10,7 @@ from cluster.plan import PartPlan
 from store import StoreConfig
 
 STALL_S = 300.0
+CANCEL = "CANCEL"  # file of the job folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class TaskPayload:
     def progress_file(self) -> Path:
         """Where the task leaves word of how far it is."""
         return Path(self.progress_folder) / f"{self.part.part_id}.json"
+
+    @property
+    def stop_file(self) -> Path:
+        """There once somebody has asked the run to stop."""
+        return Path(self.progress_folder).parent / CANCEL
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

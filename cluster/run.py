@@ -38,10 +38,10 @@ from cluster.settle import (
     settle_window_rule,
 )
 from cluster.sums import Books, RunReport
-from cluster.watcher import Progress, Silent, Watcher
+from cluster.watcher import Progress, Silent, Speedometer, Watcher
 from sonotheque.core.errors import Conflict, SonothequeError
 from sonotheque.core.outcome import TaskOutcome
-from store import StoreConfig, create_config
+from store import StoreConfig, create_config, sweep_leftovers
 
 __all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work", "resume"]
 
@@ -119,6 +119,7 @@ def embed(options: EmbedOptions, watcher: Watcher | None = None) -> RunReport:
     with store_lock(options.store):
         prepared = prepare(options, watcher)
         watcher.planned(prepared.plan)
+        sweep_leftovers(options.store)
         job = new_job(options.store)
         run = Run(prepared, job, watcher, began)
         with stop_on_signals(job):
@@ -153,6 +154,7 @@ class Run:
     _snapshot_at: float = 0.0
     _work_began: float = 0.0
     _progress: Progress | None = None
+    _speed: Speedometer = field(default_factory=Speedometer)
     _books: Books = field(init=False)
 
     def go(self) -> RunReport:
@@ -256,7 +258,8 @@ class Run:
         now = time.monotonic()
         audio_s, windows, files = self._books.so_far()
         plan = self.prepared.plan
-        progress = Progress(files, plan.new, windows, audio_s, plan.new_audio_s, now - self._work_began)
+        current = self._speed.read(now, audio_s)
+        progress = Progress(files, plan.new, windows, audio_s, plan.new_audio_s, now - self._work_began, current)
         self.watcher.progress(progress)
         if now - self._beat_at > _HEARTBEAT_S:
             self._beat_at = now
@@ -269,7 +272,7 @@ class Run:
                 audio_s=round(audio_s, 1),
                 audio_total_s=round(plan.new_audio_s, 1),
                 windows=windows,
-                x_realtime=round(progress.x_realtime, 1),
+                x_realtime=round(current or progress.x_realtime, 1),
                 eta_s=None if progress.eta_s is None else round(progress.eta_s),
             )
 

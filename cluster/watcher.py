@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,8 @@ class Progress:
     files, files_total, windows : int
     audio_s, audio_total_s, wall_s : float
         ``wall_s`` counts from the first task.
+    current_x_realtime : float or None
+        True seconds of audio per second over the last minute.
     """
 
     files: int
@@ -25,6 +28,7 @@ class Progress:
     audio_s: float
     audio_total_s: float
     wall_s: float
+    current_x_realtime: float | None = None
 
     @property
     def x_realtime(self) -> float:
@@ -33,9 +37,26 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds left at this speed; None before there is one."""
+        """Seconds left at the current speed; None before there is one."""
         left = max(0.0, self.audio_total_s - self.audio_s)
-        return left / self.x_realtime if self.x_realtime > 0 else None
+        speed = self.current_x_realtime or self.x_realtime
+        return left / speed if speed > 0 else None
+
+
+class Speedometer:
+    """Speed over the last minute: a long run's average hides that a worker has just gone."""
+
+    def __init__(self, window_s: float = 60.0) -> None:
+        self._window_s = window_s
+        self._seen: deque[tuple[float, float]] = deque()
+
+    def read(self, now_s: float, audio_s: float) -> float | None:
+        """Take down how much audio is done now, and return true seconds of audio per second lately; None at first."""
+        self._seen.append((now_s, audio_s))
+        while now_s - self._seen[0][0] > self._window_s and len(self._seen) > 2:
+            self._seen.popleft()
+        then_s, before_s = self._seen[0]
+        return max(0.0, audio_s - before_s) / (now_s - then_s) if now_s - then_s >= 1.0 else None
 
 
 class Watcher(Protocol):

@@ -5,6 +5,7 @@ from store.config import StoreConfig, create_config, read_config, require_same
 from store.exact import SearchHit, exact_search
 from store.fsops import FileOps, LocalFileOps
 from store.ledger import Ledger, LedgerFile, Part, ledger_entry, load_ledger, part_id
+from store.leftovers import sweep_leftovers
 from store.part_writer import Committed, PartWriter
 from store.rows import TopClasses, WindowRows
 from store.snapshots import Snapshot, read_snapshot, write_snapshot
@@ -34,6 +35,7 @@ __all__ = [
     "read_config",
     "read_snapshot",
     "require_same",
+    "sweep_leftovers",
     "verify",
     "write_snapshot",
 ]

@@ -39,6 +39,7 @@ class LedgerFile:
     status: str
     windows: int
     duration_s: float
+    audio_s: float = 0.0
     detail: dict[str, Any] | None = None
 
     @property
@@ -104,8 +105,7 @@ def ledger_entry(
 ) -> dict[str, Any]:
     """Return the ledger's object for one file. Nothing in it depends on the clock or the machine."""
     entry = recording.to_json()
-    for key in ("site", "audio_s"):
-        del entry[key]
+    del entry["site"]
     return {
         **entry,
         "recording_id": recording.recording_id,
@@ -172,6 +172,7 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
             sys.intern(f["status"]),
             f["windows"],
             f["duration_s"],
+            f["audio_s"],
             f if detail else None,
         )
         for f in value["files"]

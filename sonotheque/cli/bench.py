@@ -19,7 +19,7 @@ def bench() -> None:
 
 def embed(
     model: str = typer.Option("birdnet_v2.4", "--model", metavar="NAME", help="Model to measure."),
-    minutes: float = typer.Option(120.0, "--minutes", metavar="M", help="Minutes of FLAC to embed."),
+    minutes: float = typer.Option(240.0, "--minutes", metavar="M", help="Minutes of FLAC to embed."),
     pairs: int = typer.Option(
         3, "--pairs", metavar="N", help="How often each comparison is repeated; medians are reported."
     ),

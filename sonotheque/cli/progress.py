@@ -89,7 +89,7 @@ def progress_text(progress: Progress) -> str:
     share = progress.audio_s / progress.audio_total_s if progress.audio_total_s else 1.0
     return (
         f"{min(share, 1.0):4.0%}  {progress.files:,}/{progress.files_total:,} files  {progress.windows:,} windows  "
-        f"{progress.x_realtime:,.0f} x realtime  {seconds(progress.eta_s)} left"
+        f"{progress.current_x_realtime or progress.x_realtime:,.0f} x realtime  {seconds(progress.eta_s)} left"
     )
 
 
