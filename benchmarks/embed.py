@@ -54,7 +54,7 @@ def pair(source: Path, model: str, bare_s: float) -> dict[str, float]:
         run = end_to_end(source, model, workers)
         # The bare model before and after: a neighbour's load that comes or goes shows, and half of it cancels.
         bare = (before + bare_x_realtime(model, workers, bare_s)) / 2
-        steady = run["audio_s"] / (run["wall_s"] - run["startup_s"])
+        steady = run["audio_s"] / run["work_s"]  # like the bare model, from ready to done
         out |= {
             f"bare_{workers}": bare,
             f"end_to_end_{workers}": run["x_realtime"],

@@ -13,7 +13,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
 from cluster.backends import Ended, WorkerDied
-from cluster.dask_worker import ModelPlugin, load_spec, run_task
+from cluster.dask_worker import ONE_THREAD, ModelPlugin, load_spec, run_task
 from cluster.payload import ModelChoice, TaskPayload
 from embedder.models import weights_status
 from sonotheque.core.errors import Invalid, Unavailable
@@ -33,6 +33,9 @@ SETTINGS: dict[str, Any] = {
     # Ticks of the event loops (50 a second) and memory checks (10 a second) cost 3 % of two cores while nothing was done.
     "distributed.admin.tick.interval": "1s",
     "distributed.worker.memory.monitor-interval": "1s",
+    # Dask has the allocator give memory back at once; windows are megabytes, and fetching them anew each time is page faults.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 64 << 20,
 }
 _CONNECT_S = 30
 _SLOTS_EVERY_S = 5.0
@@ -117,7 +120,13 @@ class DaskBackend:
             ) from error
         if not client.nthreads():
             client.close(timeout=2)
-            raise Unavailable(f"the Dask scheduler at {address} has no workers: start some (`dask worker {address}`)")
+            raise Unavailable(f"the Dask scheduler at {address} has no workers. {ONE_THREAD}")
+        if wide := {name: n for name, n in client.nthreads().items() if n != 1}:
+            client.close(timeout=2)
+            name, threads = next(iter(wide.items()))
+            raise Unavailable(
+                f"{len(wide)} worker(s) of {address} run several tasks at once ({name} has {threads} threads), and a model takes one. {ONE_THREAD}"
+            )
         try:
             client.run(importlib.import_module, "cluster.dask_worker")
         except ImportError as error:

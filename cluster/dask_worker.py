@@ -14,9 +14,13 @@ from distributed import Worker, WorkerPlugin
 from cluster.backends import WorkerDied, run_part
 from cluster.models_here import model_here
 from cluster.payload import ModelChoice, TaskPayload
+from sonotheque.core.errors import Unavailable
 from sonotheque.core.model_spec import ModelSpec
 from sonotheque.core.outcome import TaskOutcome
 
+ONE_THREAD = (
+    "Start workers with one thread each, and as many as there are cores: dask worker ADDRESS --nworkers N --nthreads 1"
+)
 _EXIT_STUCK = 75
 _EXIT_AFTER_S = 1.0
 
@@ -34,7 +38,15 @@ class ModelPlugin(WorkerPlugin):
     name: str = "sonotheque-model"
 
     def setup(self, worker: Worker) -> None:
-        """Prepare the process: one thread a process for Arrow, Ctrl-C left to the coordinator, the model in memory."""
+        """Prepare the process: one thread a process for Arrow, Ctrl-C left to the coordinator, the model in memory.
+
+        Raises
+        ------
+        Unavailable
+            If the worker runs several tasks at once: an engine holds one batch at a time, and two tasks would mix theirs.
+        """
+        if worker.state.nthreads != 1:
+            raise Unavailable(f"a worker at {worker.address} has {worker.state.nthreads} threads. {ONE_THREAD}")
         pa.set_cpu_count(1)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)

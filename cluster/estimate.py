@@ -34,8 +34,10 @@ class PlanSummary:
         Estimates for the new files.
     wall_s : float
         Estimated time; ``speed_from`` says where the speed comes from.
-    without_time, without_utc : int
-        New files whose start is unknown; whose offset from UTC is.
+    without_time, without_utc, without_zone : int
+        New files whose start is unknown; whose offset from UTC is; whose local time is the recorder's clock for want of a zone.
+    notes : list of str
+        What else a person should know before it starts.
     sites : dict
         New files by site.
     outside_deployments, deployments_unused
@@ -57,6 +59,8 @@ class PlanSummary:
     speed_from: str
     without_time: int
     without_utc: int
+    without_zone: int
+    notes: list[str]
     sites: dict[str, int]
     outside_deployments: int
     deployments_unused: list[str]
@@ -78,14 +82,15 @@ def estimate(
     dim: int,
     top_k: int,
     dtype: str,
-    workers: int,
+    workers: int | None,
+    notes: list[str],
     deployments: DeploymentTable | None = None,
 ) -> PlanSummary:
     """Return the plan's summary."""
     rate = rule.sample_rate_hz * rule.rate_factor
     windows = sum(rule.count(round(r.audio_s * rate)) for r in inventory.new)
     each = dim * (2 if dtype == "float16" else 4) * _VECTOR_SHARE + _ROW_BYTES + top_k * _PREDICTION_BYTES
-    speed, source = _speed(store, model, workers)
+    speed, source = _speed(store, model, rule, workers)
     target_s = part_target_s(inventory.audio_s)
     new_s = sum(r.audio_s for r in inventory.new)
     return PlanSummary(
@@ -98,10 +103,12 @@ def estimate(
         parts=_parts(inventory, target_s),
         windows=windows,
         bytes=round(windows * each),
-        wall_s=new_s * (rule.window_samples / rule.hop_samples) * rule.rate_factor / speed,
+        wall_s=new_s / speed,
         speed_from=source,
         without_time=inventory.without_time,
         without_utc=inventory.without_utc,
+        without_zone=inventory.without_zone,
+        notes=notes,
         sites=dict(Counter(r.site for r in inventory.new).most_common()),
         outside_deployments=sum(r.deployment is None for r in inventory.new) if deployments else 0,
         deployments_unused=[d.id for d in deployments.unused()] if deployments and not inventory.settled else [],
@@ -119,10 +126,21 @@ def _parts(inventory: Inventory, target_s: float) -> int:
     return sum(max(1, round(seconds / target_s)) for seconds in held.values())
 
 
-def _speed(store: str, model: str, workers: int) -> tuple[float, str]:
-    """Return x-realtime expected of so many workers, and where that comes from."""
+def _speed(store: str, model: str, rule: WindowRule, workers: int | None) -> tuple[float, str]:
+    """Return x-realtime (of true seconds) expected of so many workers, and where that comes from.
+
+    ``workers`` None: those of a running cluster, of which nothing is known but what the last run had.
+    """
     for number in reversed(job_numbers(store)):
         past = JobFolder(store, number).read_json("summary.json")
+        # A store has one window rule, so a past speed has overlap and time expansion in it already.
         if past.get("model") == model and past.get("audio_s", 0) > 600 and past.get("workers"):
-            return past["x_realtime"] / past["workers"] * workers, f"this store's job {number}"
-    return FIRST_GUESS_X_REALTIME.get(model, 20.0) * workers, "a first guess for this model"
+            now = workers or past["workers"]
+            return past["x_realtime"] / past["workers"] * now, f"{_many(now)}, from this store's job {number}"
+    now = workers or 1
+    per_second = rule.window_samples / rule.hop_samples * rule.rate_factor
+    return FIRST_GUESS_X_REALTIME.get(model, 20.0) * now / per_second, f"{_many(now)}, a first guess for this model"
+
+
+def _many(workers: int) -> str:
+    return f"{workers} worker{'s' if workers != 1 else ''}"

@@ -31,6 +31,7 @@ from sonotheque.core.outcome import StageSeconds, Status, TaskOutcome
 MEMORY_BYTES_MAX = 6 << 30
 _POLL_S = 0.2
 _ORPHAN_EXIT = 71
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # somebody ended it; no file is to blame
 _ERROR_EXIT = 70  # an error of our own tree: it stands in result.json, and no file is to blame
 
 
@@ -83,10 +84,11 @@ def run_guarded(payload: TaskPayload, limits: GuardLimits | None = None) -> Task
 def _watch(folder: Path, limits: GuardLimits, progress: Path) -> tuple[str, str] | None:
     """Run the process once. Returns None if it got through, else the status and reason for its current file."""
     log = folder / "stderr"
-    command = [sys.executable, "-m", "cluster.guard", str(folder)]
+    # -P: a folder called `store` where the user stands must not be taken for our package.
+    command = [sys.executable, "-P", "-m", "cluster.guard", str(folder)]
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, stdout=stderr) as child,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, stdout=stderr, start_new_session=True) as child,
     ):
         fault = _fault_while_it_runs(child, folder, limits, progress)
     code = child.returncode
@@ -95,6 +97,8 @@ def _watch(folder: Path, limits: GuardLimits, progress: Path) -> tuple[str, str]
     if code == _ERROR_EXIT:
         told = json.loads((folder / "result.json").read_text(encoding="ascii"))
         raise getattr(errors, told["class"])(told["message"], kind=told["kind"])
+    if -code in _INTERRUPTIONS:
+        raise Unavailable(f"the process that embeds a part file by file was interrupted ({signal.Signals(-code).name})")
     if code < 0:
         return str(Status.DECODER_CRASH), f"kills the process that decodes it ({signal.Signals(-code).name})"
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [f"exit code {code}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from cluster.options import EmbedOptions
-from cluster.roots import relative_path
+from cluster.roots import absolute_path, inside, relative_path
 from embedder.audio import FoundFile, Problem, find_audio
 from embedder.recorders import Describer
 from sonotheque.core.errors import Conflict, NotFound
@@ -21,7 +22,9 @@ from store import Ledger, LedgerFile
 
 _READERS = 8  # headers are read ahead of each other: on a network disk each costs a round trip
 _CHUNK = 512
+_END_BYTES = 65_536
 Progress = Callable[[int], None]
+Mapping = tuple[str, str]  # a root and a prefix: what makes stored paths of files
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Inventory:
         return sum(r.time.local_start is None for r in self.new)
 
     @property
+    def without_zone(self) -> int:
+        """New files whose UTC start is known and whose site's zone is not: their local time is the recorder's own clock."""
+        return sum(r.time.utc_start is not None and r.time.zone is None for r in self.new)
+
+    @property
     def without_utc(self) -> int:
         """New files whose local start is known and whose offset from UTC is not."""
         return sum(r.time.local_start is not None and r.time.utc_start is None for r in self.new)
@@ -91,7 +99,7 @@ def take_inventory(
     describer: Describer,
     ledger: Ledger,
     *,
-    root_is_known: bool,
+    known: Sequence[Mapping] = (),
     progress: Progress | None = None,
 ) -> Inventory:
     """Walk the sources and compare them with the ledger.
@@ -105,8 +113,8 @@ def take_inventory(
         Finds time, site and length of a new file.
     ledger : Ledger
         What the store has.
-    root_is_known : bool
-        Whether an earlier run into this store had this root; only then does a changed file replace its older self unasked.
+    known : sequence of (root, prefix)
+        Of earlier runs into this store. Under one of them a changed file replaces its older self unasked.
     progress : callable, optional
         Called with the number of files looked at.
 
@@ -115,8 +123,11 @@ def take_inventory(
     NotFound
         If there is no audio file (kind ``no_audio``).
     Conflict
-        If two files would share a name or an id.
+        If two files would share a name or an id, or one file would be stored under two names.
     """
+    here = (root, options.prefix)
+    others = [mapping for mapping in known if mapping != here]
+    is_known = not known or here in known
     inventory = Inventory(root, options.prefix)
     looked: list[tuple[SourceFile, tuple[str, ...]]] = []
     names: dict[int, str] = {}
@@ -127,11 +138,14 @@ def take_inventory(
         _require_one_name(names, identity, path)
         held = ledger.live.get(identity)
         if held is None:
+            _require_one_mapping(file.path, path, others, ledger)
             looked.append((source, ()))
         elif _is_settled(source, held[1], retry_failed=options.retry_failed):
+            if not (is_known or options.replace):
+                _require_moved(file.path, path, others)
             inventory.settled.append(Settled(held[0], held[1], ledger.parts[held[0]].embeddings))
         else:
-            _require_replaceable(source, held[1], root, allowed=root_is_known or options.replace)
+            _require_replaceable(source, held[1], root, allowed=is_known or options.replace)
             inventory.changed += 1
             looked.append((source, (held[0],)))
         if progress and len(names) % 1000 == 0:
@@ -163,6 +177,48 @@ def _require_one_name(names: dict[int, str], identity: int, path: str) -> None:
             kind="path_conflict",
         )
     names[identity] = path
+
+
+def _require_one_mapping(file: str, path: str, others: Sequence[Mapping], ledger: Ledger) -> None:
+    """Raise Conflict if the store has this very file under the name that another root or prefix gave it."""
+    for root, prefix in others:
+        if not inside(file, root):
+            continue
+        other = relative_path(file, root, prefix)
+        held = ledger.live.get(recording_id(other))
+        if held and held[1].path == other:
+            raise Conflict(
+                f"{file} is in the store already, as {other}; this run would store it a second time, as {path}. Use the same --root and "
+                f"--prefix as then (--root {root}{f' --prefix {prefix}' if prefix else ''}), or another --store",
+                kind="path_conflict",
+            )
+
+
+def _require_moved(file: str, path: str, others: Sequence[Mapping]) -> None:
+    """Raise Conflict if a name that is taken belongs to another recording that is still there: then nothing has moved.
+
+    Same name, size and time are not enough: two recorders on one schedule write just that.
+    """
+    for root, prefix in others:
+        inner = prefix.strip("/")
+        if inner and not path.startswith(f"{inner}/"):
+            continue
+        there = absolute_path(path, root, prefix)
+        if os.path.exists(there) and not os.path.samefile(there, file) and _ends(there) != _ends(file):
+            raise Conflict(
+                f"{path} is in the store already: it is {there}. {file} would have the same name there and be taken for the same recording. "
+                "Give this folder's files a name of their own with --prefix NAME; or, if it is a copy that takes the other's place, say --replace",
+                kind="path_conflict",
+            )
+
+
+def _ends(path: str) -> tuple[int, bytes, bytes]:
+    """Return a file's size, beginning and end: copies of one recording agree in them, two recordings do not."""
+    with open(path, "rb") as handle:
+        first = handle.read(_END_BYTES)
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - _END_BYTES))
+        return size, first, handle.read(_END_BYTES)
 
 
 def _is_settled(source: SourceFile, entry: LedgerFile, *, retry_failed: bool) -> bool:

@@ -94,6 +94,10 @@ class JobFolder:
             temporary.replace(self.file("plan.jsonl.gz"))
         return count
 
+    def has_plan(self) -> bool:
+        """Tell whether the run came as far as a plan."""
+        return self.file("plan.jsonl.gz").exists()
+
     def read_plan(self) -> Iterator[dict[str, Any]]:
         """Yield the plan's objects; none if the run died before it had planned."""
         try:

@@ -17,6 +17,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# What a worker needs: measured for BirdNET (benchmarks/results); for Perch TensorFlow's 0.8 GB and the 364 MB label head, with room.
+_WORKER_BYTES = {"birdnet_v2.4": 1 << 30, "placeholder": 1 << 29}
+_WORKER_BYTES_ELSE = 3 << 30
+
+
+def default_workers(model: str) -> int:
+    """Return how many workers this machine holds: one a core, as far as memory goes; one for TensorFlow on a GPU."""
+    import psutil
+
+    if model.startswith("perch") and os.path.exists("/dev/nvidia0"):
+        return 1
+    need = _WORKER_BYTES.get(model, _WORKER_BYTES_ELSE)
+    return max(1, min(cores(), int(psutil.virtual_memory().total * 0.8) // need))
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
     """The options of ``sonotheque embed``.
@@ -52,6 +67,8 @@ class EmbedOptions:
         Address of a running Dask scheduler; ``workers`` is then ignored.
     threads : int
         Threads of the model's engine in each worker.
+    decoders : int
+        Decoder threads in each worker: one keeps a CPU busy, a GPU wants several.
     """
 
     sources: tuple[str, ...]
@@ -77,6 +94,7 @@ class EmbedOptions:
     workers: int = 1
     scheduler: str | None = None
     threads: int = 1
+    decoders: int = 1
 
     def __post_init__(self) -> None:
         for name, value, allowed in (("--dtype", self.dtype, DTYPES), ("--channels", self.channels, CHANNELS)):
@@ -84,8 +102,10 @@ class EmbedOptions:
                 raise Invalid(f"{name} {value}: must be one of {', '.join(allowed)}")
         if self.top_k is not None and not 0 <= self.top_k <= 1000:
             raise Invalid(f"--top-k {self.top_k}: must lie between 0 (none) and 1000")
-        if self.workers < 0 or self.threads < 1:
-            raise Invalid(f"--workers {self.workers}, --threads {self.threads}: at least 0 and 1")
+        if self.workers < 0 or self.threads < 1 or self.decoders < 1:
+            raise Invalid(
+                f"--workers {self.workers}, --threads {self.threads}, --decoders {self.decoders}: at least 0, 1 and 1"
+            )
 
     def metadata_settings(self) -> dict[str, Any]:
         """Return what decides sites and times: a change of it does not touch rows that are already stored."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cluster.inventory import Settled
-from sonotheque.core.errors import Invalid, NotFound
+from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.outcome import MEANING, Outcome, StageSeconds, Status, TaskOutcome
 from sonotheque.core.recording import printable_path
 from store.fsops import store_errors
@@ -25,6 +25,7 @@ COLUMNS = (
     "site",
     "start",
     "time_source",
+    "time_issues",
     "duration_s",
     "windows",
     "seconds",
@@ -59,6 +60,7 @@ def row(entry: dict[str, Any], site: str, outcome: Outcome, *, reason: str | Non
         "site": site,
         "start": start_text(entry["time"]),
         "time_source": entry["time"]["source"],
+        "time_issues": "; ".join(entry["time"]["issues"]),
         "duration_s": round(entry["duration_s"], 3),
         "windows": entry["windows"],
         "seconds": entry.get("seconds", 0.0),
@@ -141,10 +143,26 @@ def require_target(option: str, target: Path) -> None:
 
 
 def export_rows(rows: Iterable[dict[str, Any]], target: Path) -> int:
-    """Write rows as ``.csv``, ``.jsonl`` or ``.xlsx``, by the ending. Returns how many."""
+    """Write rows as ``.csv``, ``.jsonl`` or ``.xlsx``, by the ending. Returns how many.
+
+    Raises
+    ------
+    Unavailable
+        If the file cannot be written; the job's own report is unharmed.
+    """
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    try:
+        return _export_xlsx(rows, target) if target.suffix.lower() == ".xlsx" else _export_text(rows, target)
+    except (OSError, XlsxWriterException) as error:
+        raise Unavailable(
+            f"the report cannot be written to {target}: {error}. The store is unharmed; `sonotheque report --store STORE --out FILE` "
+            "writes the report again, elsewhere"
+        ) from error
+
+
+def _export_text(rows: Iterable[dict[str, Any]], target: Path) -> int:
     count = 0
-    if target.suffix.lower() == ".xlsx":
-        return _export_xlsx(rows, target)
     with target.open("w", encoding="utf-8", newline="") as handle:
         table = csv.DictWriter(handle, COLUMNS) if target.suffix.lower() == ".csv" else None
         if table:
@@ -205,6 +223,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     failed_kinds: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    time_issues: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
     audio_s: float = 0.0
     windows: int = 0
@@ -217,6 +236,8 @@ class Tally:
         """Count one row of the report."""
         outcome = one["outcome"]
         self.outcomes[outcome] += 1
+        if not settled:
+            self.time_issues.update(filter(None, one["time_issues"].split("; ")))
         if outcome == Outcome.FAILED:
             self.failed_kinds[one["status"]] += 1
             self.failures.append({"path": one["path"], "kind": one["status"], "reason": one["reason"]})

@@ -37,17 +37,17 @@ def choose_root(sources: tuple[str, ...], asked: str | None, known: Iterable[str
     if asked is not None:
         root = str(_existing(asked))
         for path in real:
-            if not _inside(str(path), root):
+            if not inside(str(path), root):
                 raise Invalid(f"{path} does not lie in --root {root}")
         return root
     folders = [str(path if path.is_dir() else path.parent) for path in real]
     root = folders[0] if len(folders) == 1 else os.path.commonpath(folders)
     known = list(known)
     for other in known:
-        if _inside(root, other):
+        if inside(root, other):
             return other
     for other in known:
-        if _inside(other, root):
+        if inside(other, root):
             raise Conflict(
                 f"this store's paths are relative to {other}, which lies inside {root}: its files would be stored a second time "
                 f"under longer names. Embed {other} and the other folders one by one with --root {other} where they lie in it, "
@@ -66,7 +66,8 @@ def _existing(path: str) -> Path:
         raise NotFound(f"{path} is not there{why}: check the path to the recordings") from None
 
 
-def _inside(path: str, root: str) -> bool:
+def inside(path: str, root: str) -> bool:
+    """Tell whether a path is a folder or lies below it."""
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 

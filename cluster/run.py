@@ -12,11 +12,11 @@ from typing import Any
 from cluster.backends import Backend, InProcessBackend
 from cluster.coordinator import Coordinator
 from cluster.estimate import PlanSummary, estimate
+from cluster.heart import Heart
 from cluster.inventory import Inventory, require_audio, take_inventory
 from cluster.job import (
     FAILED,
     FINISHED,
-    RUNNING,
     STOPPED,
     JobFolder,
     heartbeat,
@@ -33,10 +33,12 @@ from cluster.settle import (
     SettledStore,
     describer_of,
     known_roots,
+    notes_of,
     require_store_name,
     settle_store,
     settle_window_rule,
 )
+from cluster.status import newest_of_each
 from cluster.sums import Books, RunReport
 from cluster.watcher import Progress, Silent, Speedometer, Watcher
 from sonotheque.core.errors import Conflict, SonothequeError
@@ -45,7 +47,6 @@ from store import StoreConfig, create_config, sweep_leftovers
 
 __all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work", "resume"]
 
-_HEARTBEAT_S = 5.0
 _SNAPSHOT_EVERY_S = 300.0
 
 
@@ -69,7 +70,7 @@ def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
     """
     watcher = watcher or Silent()
     settled = settle_store(options)
-    roots = known_roots(options.store)
+    roots = known_roots(options.store) if settled.ledger.live else []
     root = choose_root(options.sources, options.root, [r for r, prefix in roots if prefix == options.prefix])
     describer = describer_of(settled.options)
     inventory = take_inventory(
@@ -77,7 +78,7 @@ def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
         root,
         describer,
         settled.ledger,
-        root_is_known=not roots or (root, options.prefix) in roots,
+        known=roots,
         progress=watcher.looking,
     )
     rule, dim = settle_window_rule(settled)
@@ -89,7 +90,8 @@ def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
         dim=dim,
         top_k=settled.top_k,
         dtype=settled.dtype,
-        workers=max(1, options.workers),
+        workers=None if options.scheduler else max(1, options.workers),
+        notes=notes_of(settled.options, len(inventory.settled)),
         deployments=describer.deployments,
     )
     return Prepared(settled.options, settled, inventory, plan)
@@ -150,12 +152,11 @@ class Run:
     job: JobFolder
     watcher: Watcher
     began: float
-    _beat_at: float = 0.0
     _snapshot_at: float = 0.0
     _work_began: float = 0.0
-    _progress: Progress | None = None
     _speed: Speedometer = field(default_factory=Speedometer)
     _books: Books = field(init=False)
+    _heart: Heart = field(init=False)
 
     def go(self) -> RunReport:
         """Run it."""
@@ -164,15 +165,15 @@ class Run:
         self.job.write_json(
             "job.json", {"options": options.absolute().to_json(), "root": inventory.root, "prefix": options.prefix}
         )
-        heartbeat(self.job, RUNNING, phase="starting")
         self.job.event("started", files=inventory.files, new=len(inventory.new))
         self._books = Books(self.prepared, self.job)
         try:
-            self._books.open()
-            if inventory.new:
-                self._work()
-            else:
-                self.job.write_plan(self._plan_lines([]))
+            with Heart(self.job) as self._heart:
+                self._books.open()
+                if inventory.new:
+                    self._work()
+                else:
+                    self.job.write_plan(self._plan_lines([]))
             stopped = self.job.cancel_asked() and self._books.pending
         except BaseException as error:
             told = error.message if isinstance(error, SonothequeError) else repr(error)
@@ -207,6 +208,7 @@ class Run:
                 self._tick,
                 self.job.cancel_asked,
             ).run(payloads)
+            self._books.work_s = time.monotonic() - self._work_began
             clean = True
         finally:
             backend.close(now=not clean)
@@ -231,7 +233,11 @@ class Run:
         self._books.planned(config, parts)
         store = self.prepared.options.absolute().store
         progress = str(JobFolder(store, self.job.number).file("progress"))
-        return [TaskPayload(store, config, part, inventory.root, inventory.prefix, choice, progress) for part in parts]
+        decoders = self.prepared.options.decoders
+        return [
+            TaskPayload(store, config, part, inventory.root, inventory.prefix, choice, progress, decoders)
+            for part in parts
+        ]
 
     def _plan_lines(self, parts: list[PartPlan]) -> Iterator[dict[str, Any]]:
         for part in parts:
@@ -261,24 +267,22 @@ class Run:
         current = self._speed.read(now, audio_s)
         progress = Progress(files, plan.new, windows, audio_s, plan.new_audio_s, now - self._work_began, current)
         self.watcher.progress(progress)
-        if now - self._beat_at > _HEARTBEAT_S:
-            self._beat_at = now
-            heartbeat(
-                self.job,
-                RUNNING,
-                phase="embedding",
-                files=files,
-                files_total=plan.new,
-                audio_s=round(audio_s, 1),
-                audio_total_s=round(plan.new_audio_s, 1),
-                windows=windows,
-                x_realtime=round(current or progress.x_realtime, 1),
-                eta_s=None if progress.eta_s is None else round(progress.eta_s),
-            )
+        self._heart.tell(
+            phase="embedding",
+            files=files,
+            files_total=plan.new,
+            audio_s=round(audio_s, 1),
+            audio_total_s=round(plan.new_audio_s, 1),
+            windows=windows,
+            x_realtime=round(current or progress.x_realtime, 1),
+            eta_s=None if progress.eta_s is None else round(progress.eta_s),
+        )
 
 
-def resume(store: str, watcher: Watcher | None = None, *, workers: int | None = None) -> RunReport:
-    """Ask again for what the newest job was asked for.
+def resume(
+    store: str, watcher: Watcher | None = None, *, workers: int | None = None, job: int | None = None
+) -> RunReport:
+    """Ask again for what a job was asked for: the newest of those that did not finish, else the newest.
 
     Raises
     ------
@@ -287,11 +291,10 @@ def resume(store: str, watcher: Watcher | None = None, *, workers: int | None = 
     Conflict
         If the newest job has no readable settings.
     """
-    for number in reversed(job_numbers(store)):
+    open_ones = [j.number for j in newest_of_each(store) if j.state() != FINISHED]
+    for number in [job] if job is not None else [*reversed(open_ones), *reversed(job_numbers(store))]:
         told = JobFolder(store, number).read_json("job.json")
         if "options" in told:
             options = replace(EmbedOptions.from_json(told["options"]), store=store)
             return embed(replace(options, workers=workers) if workers is not None else options, watcher)
-    raise Conflict(
-        f"{store} has no job that could be resumed: `sonotheque embed RECORDINGS --store {store}` starts one"
-    )
+    raise Conflict(f"{store} has no job to resume: `sonotheque embed RECORDINGS --store {store}` starts one")

@@ -176,10 +176,27 @@ def _table(option: str, path: str | None, load: Callable[[str], _Table]) -> _Tab
 
 
 def known_roots(store: str) -> list[tuple[str, str]]:
-    """Return the (root, prefix) of every earlier job of a store."""
+    """Return the (root, prefix) of every earlier job of a store that came as far as a plan."""
     found = []
     for number in job_numbers(store):
-        told = JobFolder(store, number).read_json("job.json")
-        if "root" in told:
+        job = JobFolder(store, number)
+        told = job.read_json("job.json")
+        if "root" in told and job.has_plan():
             found.append((str(told["root"]), str(told.get("prefix", ""))))
     return found
+
+
+def notes_of(options: EmbedOptions, stored: int) -> list[str]:
+    """Say what this command asks for and will not get: stored sites and times are not changed by a later run."""
+    told = [JobFolder(options.store, n).read_json("job.json") for n in reversed(job_numbers(options.store))]
+    before = next((EmbedOptions.from_json(t["options"]) for t in told if "options" in t), None)
+    if before is None or not stored:
+        return []
+    was, now = before.metadata_settings(), options.absolute().metadata_settings()
+    changed = [f"--{name.replace('_', '-')} was {was[name]}, is {now[name]}" for name in was if was[name] != now[name]]
+    if not changed:
+        return []
+    return [
+        f"{stored:,} stored files keep the sites and times they were stored with ({'; '.join(changed)}): "
+        "only new files get the new ones. To change all, embed into a new --store"
+    ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cluster.job import RUNNING, STOPPING, JobFolder, job_numbers, latest_job
-from cluster.report import read_rows
+from cluster.job import DEAD, RUNNING, STOPPING, JobFolder, job_numbers, latest_job
+from cluster.report import IN_STORE, read_rows
 from sonotheque.core.errors import NotFound
-from sonotheque.core.outcome import Outcome
+from sonotheque.core.outcome import Outcome, Status
 from store import VerifyReport, read_config, verify
 from store.layout import EMBEDDINGS, part_name, part_path
 
@@ -56,7 +58,10 @@ def ask_stop(store: str, *, wait: bool) -> dict[str, Any]:
         Return only when it has ended.
     """
     job = latest_job(store)
-    asked = job.state() in (RUNNING, STOPPING)
+    state = job.state()
+    # From another machine a run can look dead and not be: asking costs nothing.
+    elsewhere = job.read_json("heartbeat.json").get("host") != socket.gethostname()
+    asked = state in (RUNNING, STOPPING) or (state == DEAD and elsewhere)
     if asked:
         job.ask_cancel()
         while wait and job.state() in (RUNNING, STOPPING):
@@ -86,38 +91,34 @@ def job_report(store: str, number: int | None = None) -> dict[str, Any]:
 def _open_sum(job: JobFolder, planned: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up a job that has not ended (or never will): what it reported so far, the rest pending."""
     beat = job.read_json("heartbeat.json")
-
-    def count(outcome: Outcome) -> int:
-        return sum(r["outcome"] == outcome for r in rows)
-
     done = [r for r in rows if r["outcome"] == Outcome.DONE]
     failures = [r for r in rows if r["outcome"] == Outcome.FAILED]
-    audio_s = sum(r["duration_s"] for r in done)
-    kinds: dict[str, int] = {}
-    for r in failures:
-        kinds[r["status"]] = kinds.get(r["status"], 0) + 1
+    skipped = [r for r in rows if r["outcome"] == Outcome.SKIPPED]
     return {
         "state": job.state(),
         "job": job.number,
         "store": job.store,
         "files": planned,
         "done": len(done),
-        "skipped": count(Outcome.SKIPPED),
+        "skipped": len(skipped),
         "failed": len(failures),
         "pending": planned - len(rows),
-        "audio_s": audio_s,
-        "windows": 0,
-        "windows_so_far": sum(r["windows"] for r in done),
-        "x_realtime": beat.get("x_realtime", 0.0),
-        "wall_s": None,
+        "audio_s": round(sum(r["duration_s"] for r in done), 3),
+        "windows": sum(r["windows"] for r in done),
+        "x_realtime": beat.get("x_realtime"),
+        "wall_s": None,  # known when a run ends
         "bytes_per_window": None,
-        "skipped_by_reason": {},
-        "failed_by_kind": kinds,
-        "noted_by_status": {},
+        "skipped_by_reason": dict(
+            Counter(IN_STORE if r["reason"].startswith(IN_STORE) else r["status"] for r in skipped)
+        ),
+        "failed_by_kind": dict(Counter(r["status"] for r in failures)),
+        "noted_by_status": dict(Counter(r["status"] for r in done if r["status"] != Status.OK)),
         "failures": [{"path": r["path"], "kind": r["status"], "reason": r["reason"]} for r in failures],
-        "problems": [],
-        "without_time": 0,
-        "without_utc": 0,
+        "problems": None,
+        "without_time": None,
+        "without_utc": None,
+        "without_zone": None,
+        "time_issues": dict(Counter(w for r in done for w in r.get("time_issues", "").split("; ") if w)),
     }
 
 
@@ -127,11 +128,28 @@ def job_rows(store: str, number: int | None = None, *, failed: bool = False) -> 
     return (r for r in rows if r["outcome"] == Outcome.FAILED) if failed else rows
 
 
-def planned_files(store: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (path, size_bytes, mtime_ns) of the newest version of every file that any job planned."""
-    newest: dict[str, tuple[int, int]] = {}
+def newest_of_each(store: str) -> list[JobFolder]:
+    """Return, oldest first, the newest planned job of each set of sources."""
+    found: dict[tuple[str, ...], JobFolder] = {}
     for number in job_numbers(store):
-        for line in JobFolder(store, number).read_plan():
+        job = JobFolder(store, number)
+        if job.has_plan():
+            told = job.read_json("job.json")
+            key = (*told["options"]["sources"], told["root"], told["prefix"])
+            found.pop(key, None)
+            found[key] = job
+    return list(found.values())
+
+
+def planned_files(store: str) -> Iterator[tuple[str, int, int]]:
+    """Yield (path, size_bytes, mtime_ns) of every file that should be in a store.
+
+    A command that was given again plans anew, and its newest plan counts: a file that was deleted in between is no longer
+    expected. Plans of different sources add up; of a file in several of them the newest version counts.
+    """
+    newest: dict[str, tuple[int, int]] = {}
+    for job in newest_of_each(store):
+        for line in job.read_plan():
             newest[line["path"]] = (line["size_bytes"], line["mtime_ns"])
     for path, (size_bytes, mtime_ns) in newest.items():
         yield path, size_bytes, mtime_ns

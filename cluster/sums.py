@@ -38,14 +38,17 @@ class RunReport:
     files, done, skipped, failed, pending : int
         ``skipped`` counts files the store had already and files without enough sound; ``pending`` is not 0 only if the run
         did not finish.
+    time_issues : dict
+        Doubts about start times (``ISSUES`` of the recorders package) and how many files have each.
     skipped_by_reason, failed_by_kind, noted_by_status : dict
         ``noted``: files that are done and had something about them (truncated, silent ...).
     audio_s : float
         True seconds of the files done in this run; failed files are not in it.
     windows, bytes, bytes_per_window
         Written by this run.
-    wall_s, startup_s, x_realtime, windows_per_s : float
-        ``wall_s`` is everything, ``startup_s`` the part of it before the first task; speeds are over ``wall_s``.
+    wall_s, startup_s, work_s, x_realtime, windows_per_s : float
+        ``wall_s`` is everything, ``startup_s`` the part of it before the first task, ``work_s`` from there to the last commit;
+        speeds are over ``wall_s``.
     stages, stage_shares : dict
         Seconds in decode, resample, infer and write over all workers, and their shares.
     peak_rss_bytes : dict
@@ -69,6 +72,7 @@ class RunReport:
     windows: int
     wall_s: float
     startup_s: float
+    work_s: float
     x_realtime: float
     windows_per_s: float
     bytes: int
@@ -79,11 +83,13 @@ class RunReport:
     changed: int
     without_time: int
     without_utc: int
+    without_zone: int
     outside_deployments: int = 0
     deployments_unused: list[str] = field(default_factory=list)
     skipped_by_reason: dict[str, int] = field(default_factory=dict)
     failed_by_kind: dict[str, int] = field(default_factory=dict)
     noted_by_status: dict[str, int] = field(default_factory=dict)
+    time_issues: dict[str, int] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     stage_shares: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: dict[str, int] = field(default_factory=dict)
@@ -120,6 +126,7 @@ class Books:
         self._sha256: dict[str, str] = {}
         self._snapshot: Snapshot | None = None
         self._ended: set[str] = set()
+        self.work_s = 0.0  # set when all parts have ended
 
     def open(self) -> None:
         """Begin the report with what is settled already."""
@@ -165,6 +172,7 @@ class Books:
                 "reason": reason,
                 "site": r.site,
                 "time_source": r.time.source,
+                "time_issues": "; ".join(r.time.issues),
                 "duration_s": round(r.audio_s, 3),
                 "windows": 0,
                 "seconds": 0.0,
@@ -239,6 +247,7 @@ class Books:
             windows=tally.windows,
             wall_s=round(wall_s, 3),
             startup_s=round(startup_s, 3),
+            work_s=round(self.work_s, 3),
             x_realtime=round(tally.audio_s / wall_s, 2),
             windows_per_s=round(tally.windows / wall_s, 2),
             bytes=tally.bytes_written,
@@ -249,11 +258,13 @@ class Books:
             changed=plan.changed,
             without_time=plan.without_time,
             without_utc=plan.without_utc,
+            without_zone=plan.without_zone,
             outside_deployments=plan.outside_deployments,
             deployments_unused=plan.deployments_unused,
             skipped_by_reason=dict(tally.skipped),
             failed_by_kind=dict(tally.failed_kinds),
             noted_by_status=dict(tally.noted),
+            time_issues=dict(tally.time_issues),
             stages={k: round(v, 3) for k, v in stages.items()},
             stage_shares={k.removesuffix("_s"): round(v / spent, 4) if spent else 0.0 for k, v in stages.items()},
             peak_rss_bytes={"workers": max(tally.peaks.values(), default=0), "coordinator": peak_rss_bytes()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import socket
@@ -22,6 +23,7 @@ from sonotheque.core.recording import Recording
 from store import PartWriter, TopClasses, WindowRows, ledger_entry
 
 _PROGRESS_EVERY_S = 1.0
+_FLOAT16_MAX = 65_504.0
 _WRITE_ROWS = 256  # a batch at a time, Arrow's fixed cost per table was 1.5 % of a BirdNET run
 Quarantine = Mapping[str, tuple[str, str]]  # stored path → (status, reason)
 
@@ -191,6 +193,7 @@ class PartTask:
             self._model,
             payload.config.windows,
             top_k=payload.config.top_k,
+            largest=_FLOAT16_MAX if payload.config.dtype == "float16" else math.inf,
             channels=payload.config.decode["channels"],
             decoders=payload.decoders,
             stall_s=payload.stall_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -87,10 +88,12 @@ class Inference:
     model : Embedder
     top_k : int
         Classes kept a window; 0 leaves the logits out.
+    largest : float
+        Largest absolute value that the vectors will be kept with; a window beyond it is left out like one that is not finite.
     """
 
-    def __init__(self, model: Embedder, top_k: int) -> None:
-        self._model, self._top_k = model, top_k
+    def __init__(self, model: Embedder, top_k: int, largest: float = math.inf) -> None:
+        self._model, self._top_k, self._largest = model, top_k, largest
         self._spent_s: dict[int, float] = {}
         self._kept: dict[int, int] = {}
         self._dropped: dict[int, int] = {}
@@ -122,7 +125,7 @@ class Inference:
             index, values = top_classes(embedded.logits, self._top_k)
             scores = self._model.scores(values)
         each_s = (time.perf_counter() - began) / len(frames)
-        finite = np.isfinite(embedded.embeddings).all(axis=1)
+        finite = (np.isfinite(embedded.embeddings) & (np.abs(embedded.embeddings) <= self._largest)).all(axis=1)
         if values is not None:
             finite &= np.isfinite(values).all(axis=1)
         owner = np.array([f.file_index for f in frames])
@@ -146,7 +149,7 @@ class Inference:
         summary = end.summary
         if dropped:
             # A vector that is not finite would poison every search: the window is left out, and the report says so.
-            text = f"{dropped} of {kept + dropped} windows left out: the model gave values that are not finite"
+            text = f"{dropped} of {kept + dropped} windows left out: the model gave values that are not finite, or too large for the store's dtype"
             status = Status.NONFINITE if kept else Status.MODEL_ERROR
             summary = replace(summary, status=status, reason="; ".join(filter(None, (text, summary.reason))))
         return FileEnd(end.file_index, summary, stages)

@@ -6,6 +6,7 @@ consecutive files share batches, so the model never waits at a file's border; re
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,8 @@ class EmbedPipeline:
     rule : WindowRule
     top_k : int
         Classes kept a window; 0 leaves the logits out.
+    largest : float
+        Largest absolute value a vector may have where it is kept (65,504 for float16).
     channels : str
         ``mean`` or ``first``.
     decoders : int
@@ -67,13 +70,14 @@ class EmbedPipeline:
         rule: WindowRule,
         *,
         top_k: int = 10,
+        largest: float = math.inf,
         channels: Channels = "mean",
         decoders: int = 1,
         stall_s: float = 300.0,
     ) -> None:
         self._rule, self._channels = rule, channels
         self._decoders, self._stall_s, self._batch_size = decoders, stall_s, model.batch_size
-        self._inference = Inference(model, top_k)
+        self._inference = Inference(model, top_k, largest)
 
     def run(self, files: Sequence[AudioFile]) -> Iterator[Rows | FileEnd]:
         """Yield the rows of each file in order, and a :class:`FileEnd` after each file's last rows.

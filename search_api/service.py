@@ -13,13 +13,6 @@ SELECT site, min(date)::VARCHAR AS first_date, max(date)::VARCHAR AS last_date,
 FROM embeddings GROUP BY site ORDER BY site
 """
 
-_BY_SITE_AND_HOUR = """
-SELECT site, hour(local_start) AS hour, count(*) AS windows
-FROM predictions
-WHERE rank = 1 AND score >= ? AND label LIKE ?
-GROUP BY site, hour ORDER BY site, hour
-"""
-
 
 def store_info(root: str) -> dict[str, Any]:
     """Return what a store holds: model, settings, sites, dates, windows, bytes.
@@ -49,20 +42,6 @@ def store_info(root: str) -> dict[str, Any]:
         "bytes_per_window": round(snapshot.bytes / snapshot.live_rows, 1) if snapshot.live_rows else 0.0,
         "sites": sites,
     }
-
-
-def counts_by_site_and_hour(archive: Archive, label_pattern: str, least_score: float) -> list[dict[str, Any]]:
-    """Return how many windows have a class as their best, by site and site-local hour.
-
-    Parameters
-    ----------
-    archive : Archive
-    label_pattern : str
-        SQL ``LIKE`` pattern over labels, e.g. ``%Cuckoo``.
-    least_score : float
-    """
-    rows: list[dict[str, Any]] = archive.sql(_BY_SITE_AND_HOUR, [least_score, label_pattern]).to_pylist()
-    return rows
 
 
 def nearest_to_window(

@@ -80,6 +80,10 @@ class Framer:
             yield from self._cut(start, min(self._rule.window_samples, self.n_samples - start), self._zero_from)
         if keep_zero_tail:
             yield from self._release()
+        else:
+            # Sound too short for a window of its own may have come after them: those that begin before it are no tail.
+            first, hop = self._next - self._held, self._rule.hop_samples
+            yield from self._release(min(self._held, max(0, -(-self._zero_from // hop) - first)))
         self.n_dropped, self._held = self._held, 0
 
     def _cut(self, start: int, valid: int, zero_from: int) -> Iterator[Window]:
@@ -96,12 +100,13 @@ class Framer:
         frame[:valid] = sound
         yield start, valid, frame
 
-    def _release(self) -> Iterator[Window]:
-        """Yield the held windows; they are those just before the next one."""
+    def _release(self, count: int | None = None) -> Iterator[Window]:
+        """Yield the held windows, or the first so many; they are those just before the next one."""
         rule = self._rule
         first = self._next - self._held
-        held, self._held = self._held, 0
-        for number in range(first, first + held):
+        count = self._held if count is None else count
+        self._held -= count
+        for number in range(first, first + count):
             start = number * rule.hop_samples
             valid = min(rule.window_samples, self.n_samples - start)
             yield start, valid, np.zeros(rule.window_samples, np.float32)

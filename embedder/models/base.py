@@ -5,7 +5,9 @@ Nothing here imports NumPy or an engine at run time: listing the models has to b
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonotheque.core.model_spec import ModelSpec
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an optional engine to the Python that runs this, from the program's own pins."""
+    pins = Path(__file__).resolve().parents[2] / "requirements" / f"{extra}.txt"
+    return f"`{sys.executable} -m pip install --require-hashes -r {pins}`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedder.models.arrays import batches, check_frames, sigmoid
-from embedder.models.base import Embedded, Runtime
+from embedder.models.base import Embedded, Runtime, how_to_install
 from embedder.models.birdnet_weights import LICENCE_NOTICE, find_weights, read_labels, unknown_note
 from sonotheque.core.errors import Invalid, Unavailable
 from sonotheque.core.ids import file_sha256
@@ -205,7 +205,7 @@ def _import_litert() -> _LiteRT:
         from ai_edge_litert import interpreter, schema_py_generated
     except ImportError as error:
         raise Unavailable(
-            f'BirdNET runs on LiteRT, which cannot be imported ({error}); pip install "sonotheque[birdnet]"',
+            f"BirdNET runs on LiteRT, which cannot be imported ({error}); {how_to_install('birdnet')} adds it",
             kind="engine_missing",
         ) from error
     return _LiteRT(interpreter, schema_py_generated, str(ai_edge_litert.__version__))

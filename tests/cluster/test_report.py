@@ -44,6 +44,7 @@ def one(path: str, **more: Any) -> dict[str, Any]:
         "site": "s",
         "start": "2024-05-01T04:00:00+02:00",
         "time_source": "name",
+        "time_issues": "",
         "duration_s": 4.125,
         "windows": 2,
         "seconds": 0.25,

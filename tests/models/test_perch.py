@@ -244,10 +244,10 @@ class TestStrangeModels:
 class TestEngine:
     def test_tensorflow_missing(self, perch_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tensorflow", None)
-        with pytest.raises(Unavailable, match="sonotheque\\[perch\\]") as caught:
+        with pytest.raises(Unavailable, match="perch\\.txt") as caught:
             load_model("perch_v2", weights=str(perch_folders["v2"]))
         assert caught.value.kind == "engine_missing"
-        assert "sonotheque[perch]" in weights_status("perch_v2", str(perch_folders["v2"])).detail
+        assert "perch.txt" in weights_status("perch_v2", str(perch_folders["v2"])).detail
 
     def test_a_running_tensorflow_keeps_its_threads(self, perch_folders: dict[str, Path], tensorflow: Any) -> None:
         before = load_model("perch_v2", weights=str(perch_folders["v2"])).runtime.threads

@@ -181,7 +181,7 @@ def test_kagglehub_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(Unavailable, match="sonotheque\\[perch\\]") as caught:
+    with pytest.raises(Unavailable, match="perch\\.txt") as caught:
         fetch("perch_v2", HANDLES["perch_v2"].cpu)
     assert caught.value.kind == "engine_missing"
 
@@ -246,6 +246,6 @@ def test_a_failed_start_of_tensorflow_names_the_extra(monkeypatch: pytest.Monkey
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", broken)
-    with pytest.raises(Unavailable, match="sonotheque\\[perch\\]") as caught:
+    with pytest.raises(Unavailable, match="perch\\.txt") as caught:
         load_model("perch_v2", weights=str(tmp_path))
     assert caught.value.kind == "engine_missing"
