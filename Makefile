@@ -20,7 +20,7 @@ setup-test: $(VENV)/.set-up-test
 
 $(VENV)/.set-up: requirements/birdnet.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
-	@echo "Setting up $(VENV) (about 900 MB, a few minutes) ..."
+	@echo "Setting up $(VENV) (about 1.3 GB, a minute or a few) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes -r requirements/birdnet.txt
 	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .

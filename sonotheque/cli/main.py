@@ -51,6 +51,7 @@ def main() -> None:
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe is expected, and not when the interpreter ends
     except SonothequeError as error:
         if as_json:
             document(error.to_json())

@@ -290,7 +290,8 @@ def kill_and_resume(archive: Path, clean: dict[str, str], folder: Path, seed: in
         process = start_cli(
             "embed", archive, "--store", store, "--model", "placeholder", "--workers", workers, "-q", env=env
         )
-        at_s = chance.uniform(0.3, 2.2) + 0.4 * attempt  # later each time, so that it gets through
+        # The first before any run can be through, then later each time, so that one gets through.
+        at_s = chance.uniform(0.3, 2.2) + 0.4 * attempt if attempt else chance.uniform(0.2, 0.6)
         workers_seen: list[psutil.Process] = []
         try:
             process.communicate(timeout=at_s)
