@@ -11,7 +11,7 @@ help:
 	@echo "make demo       set up, then embed a small synthetic archive and ask it questions"
 	@echo "make test       set up, then lint, type-check and run the tests"
 	@echo "make setup      only set up: .venv/bin/sonotheque is there afterwards"
-	@echo "make test-slow  the long suites (kill sweeps at length)"
+	@echo "make test-slow  all suites, the long ones too, with property tests on new examples"
 	@echo "make bench      measure speed here; results go to benchmarks/results/"
 	@echo "make lint       ruff, mypy, import-linter"
 
@@ -44,7 +44,7 @@ test: lint
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup-test
-	@$(BIN)/python -m pytest -m slow
+	@SONOTHEQUE_HYPOTHESIS=explore $(BIN)/python -m pytest -m "slow or not slow"
 
 bench: setup
 	@$(BIN)/sonotheque bench embed

@@ -45,7 +45,7 @@ def _codec(packet: bytes) -> tuple[int, int]:
         return int(struct.unpack_from("<I", packet, 12)[0]), 0
     if packet.startswith(b"OpusHead") and len(packet) >= 12:
         return _OPUS_RATE_HZ, int(struct.unpack_from("<H", packet, 10)[0])
-    if packet.startswith(b"\x7fFLAC") and len(packet) >= 30:
+    if packet.startswith(b"\x7fFLAC") and len(packet) >= 31:
         return int(struct.unpack_from(">I", packet, 27)[0]) >> 12, 0  # 20 bits of STREAMINFO
     return 0, 0
 

@@ -79,3 +79,7 @@ def test_real_files_agree_with_tinytag(path, expected):
         found = ogg_duration_s(handle)
     assert found == pytest.approx(expected, abs=1e-3)
     assert found == pytest.approx(tinytag.TinyTag.get(REAL / path).duration, abs=1e-3)
+
+
+def test_a_flac_head_that_ends_within_its_rate_is_no_codec():
+    assert seconds(page(0, b"\x7fFLAC\x01\x00\x00\x01fLaC\x00\x00\x00\x22" + bytes(13)), page(4800)) is None
