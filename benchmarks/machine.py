@@ -16,6 +16,7 @@ _PACKAGES = (
     "distributed",
     "duckdb",
     "numpy",
+    "polars",
     "pyarrow",
     "soundfile",
     "soxr",

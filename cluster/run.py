@@ -185,7 +185,7 @@ class Run:
 
     def _close(self, state: str) -> RunReport:
         startup_s = self._work_began and self._work_began - self.began
-        report = self._books.close(state, time.monotonic() - self.began, startup_s)
+        report = self._books.close(state, self.began, startup_s)
         heartbeat(self.job, state)
         self.job.event(state)
         return report

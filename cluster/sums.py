@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cluster.job import JobFolder, now_text
+from cluster.job import FAILED, JobFolder, now_text
 from cluster.payload import TaskPayload
 from cluster.plan import PartPlan
 from cluster.report import ReportWriter, Tally, row, settled_rows
 from cluster.task import peak_rss_bytes
-from sonotheque.core.errors import Damaged
+from sonotheque.core.errors import Damaged, SonothequeError
 from sonotheque.core.outcome import MEANING, Outcome, Status, TaskOutcome
 from sonotheque.core.recording import printable_path
 from store import Ledger, Snapshot, StoreConfig, write_snapshot
+from store.catalog import open_catalog
 from store.layout import EMBEDDINGS, part_name, part_path
-from store.ledger import Part, read_part, resolve_live
+from store.ledger import Part, read_part
+from store.live import resolve_live
 
 if TYPE_CHECKING:
     from cluster.run import Prepared
@@ -210,17 +213,34 @@ class Books:
             return None
         live, superseded = resolve_live(self._committed.values())
         ledger = Ledger(self._committed, live, superseded)
-        self._snapshot = write_snapshot(self._prepared.options.store, self._config, ledger, known_sha256=self._sha256)
+        self._snapshot = write_snapshot(
+            self._prepared.options.store,
+            self._config,
+            ledger,
+            known_sha256=self._sha256,
+            note=lambda text: self._job.event("trouble", text=text),
+        )
         return self._snapshot
 
-    def close(self, state: str, wall_s: float, startup_s: float) -> RunReport:
-        """Write the last snapshot and ``summary.json``; return the sum."""
+    def close(self, state: str, began: float, startup_s: float) -> RunReport:
+        """Write the last snapshot, its catalog and ``summary.json``; return the sum."""
         if self._report:
             self._report.close()
         snapshot = self.snapshot()
-        report = self._sum(state, wall_s, startup_s, snapshot)
+        if state != FAILED:  # what ends a run by force ends it at once
+            self._build_catalog(snapshot)
+        report = self._sum(state, time.monotonic() - began, startup_s, snapshot)
         self._job.write_json("summary.json", report.to_json())
         return report
+
+    def _build_catalog(self, snapshot: Snapshot | None) -> None:
+        """Make the first question quick. The catalog is derived: without it that question makes it."""
+        if snapshot is None or self._config is None:
+            return
+        try:
+            open_catalog(self._prepared.options.store, self._config, snapshot)
+        except SonothequeError as error:
+            self._job.event("trouble", text=f"the catalog was not built: {error.message}")
 
     def _sum(self, state: str, wall_s: float, startup_s: float, snapshot: Snapshot | None) -> RunReport:
         tally, plan, options = self._tally, self._prepared.plan, self._prepared.options

@@ -119,7 +119,7 @@ def ask(folders: DemoFolders, truth: list[Placed], *, call: str = "hoots", k: in
 
 def _true_windows(archive: Archive, truth: list[Placed]) -> Counter[tuple[str, int, str]]:
     found: Counter[tuple[str, int, str]] = Counter()
-    for row in archive.sql("SELECT site, path, start_s, end_s, hour(local_start) AS hour FROM embeddings").to_pylist():
+    for row in archive.sql("SELECT site, path, start_s, end_s, hour FROM windows").to_pylist():
         for call in truth_in(truth, row["path"], row["start_s"], row["end_s"]):
             found[row["site"], row["hour"], call] += 1
     return found
@@ -129,7 +129,7 @@ def _window_of(archive: Archive, truth: list[Placed], call: str) -> dict[str, An
     """Return the window that holds most of the first such call."""
     first = next(t for t in truth if t.call == call)
     row = archive.sql(
-        "SELECT path, start_s, end_s, site, local_start FROM embeddings WHERE path = ? "
+        "SELECT path, start_s, end_s, site, local_start FROM windows WHERE path = ? "
         "ORDER BY least(end_s, ?) - greatest(start_s, ?) DESC, start_s LIMIT 1",
         [first.path, first.end_s, first.start_s],
     ).to_pylist()[0]

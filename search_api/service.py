@@ -8,9 +8,9 @@ from sonotheque.core.errors import NotFound
 from store import Archive, SearchHit, exact_search, open_archive, read_config
 
 _BY_SITE = """
-SELECT site, min(date)::VARCHAR AS first_date, max(date)::VARCHAR AS last_date,
-       count(DISTINCT recording_id) AS recordings, count(*) AS windows
-FROM embeddings GROUP BY site ORDER BY site
+SELECT site, first_date::VARCHAR AS first_date, last_date::VARCHAR AS last_date, recordings, windows, audio_s,
+       latitude, longitude, zone
+FROM sites ORDER BY site
 """
 
 
@@ -65,15 +65,14 @@ def nearest_to_window(
     NotFound
         If the archive has no such window; the message names the nearest one.
     """
-    for windows, vectors in archive.vectors():
-        rows = windows.select(["path", "start_s", "recording_id"]).to_pylist()
-        for row, vector in zip(rows, vectors, strict=True):
-            if row["path"] == path and row["start_s"] == start_s:
-                return exact_search(
-                    archive, vector, k, without_recording=row["recording_id"] if other_recordings else None
-                )
+    found = archive.sql(
+        "SELECT recording_id, part_id, part_row FROM windows WHERE path = ? AND start_s = ?", [path, start_s]
+    )
+    if found.num_rows:
+        own = found["recording_id"][0].as_py() if other_recordings else None
+        return exact_search(archive, archive.vectors_of(found)[0], k, without_recording=own)
     starts = archive.sql(
-        "SELECT start_s FROM embeddings WHERE path = ? ORDER BY abs(start_s - ?) LIMIT 1", [path, start_s]
+        "SELECT start_s FROM windows WHERE path = ? ORDER BY abs(start_s - ?) LIMIT 1", [path, start_s]
     )
     if starts.num_rows:
         raise NotFound(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sonotheque.core.errors import Damaged
-from store import layout
+from sonotheque.core.filters import SearchFilter
+from store.bitmap import RowBitmap
+from store.catalog import Catalog, open_catalog
 from store.config import StoreConfig, read_config
-from store.schema import HIVE_TYPES, embeddings_schema, predictions_schema
+from store.connection import Connection, Parameters
+from store.filtering import PREDICTIONS, WINDOWS, Names, compile_filter
+from store.part_vectors import part_blocks, read_vectors
+from store.results import shaped
 from store.snapshots import Snapshot, SnapshotPart, read_snapshot
+
+IDS = np.dtype([("recording_id", np.int64), ("start_sample", np.int64)])
+ORDER = "site, local_start NULLS LAST, utc_start NULLS LAST, path, start_sample"
 
 
 class Archive:
-    """A store at one snapshot.
+    """A store at one snapshot, with place and time as they are known now.
 
     Parameters
     ----------
@@ -30,20 +35,50 @@ class Archive:
         The store's folder.
     snapshot : int, optional
         Its number; the newest by default.
+    skip_damaged : bool
+        Leave out parts that cannot be read, and name them in ``damaged``; by default they are an error.
+    progress : callable, optional
+        Called with (done, all) while the catalog is built, which happens once for a snapshot.
+
+    Attributes
+    ----------
+    config : StoreConfig
+    snapshot : Snapshot
+    catalog : Catalog
+
+    Raises
+    ------
+    NotFound
+        If the folder is no store, or nothing was committed yet.
+    Damaged
+        If a part, the snapshot or the settings cannot be read.
 
     Examples
     --------
     >>> archive = Archive("store")                                                  # doctest: +SKIP
-    >>> archive.sql("SELECT site, count(*) AS windows FROM embeddings GROUP BY site")  # doctest: +SKIP
+    >>> archive.sql("SELECT site, count(*) AS windows FROM windows GROUP BY site")  # doctest: +SKIP
     """
 
-    def __init__(self, root: str, snapshot: int | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        snapshot: int | None = None,
+        *,
+        skip_damaged: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.root = root
         self.config: StoreConfig = read_config(root)
         self.snapshot: Snapshot = read_snapshot(root, snapshot)
-        self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
-        self._make_views()
+        self.catalog: Catalog = open_catalog(
+            root, self.config, self.snapshot, skip_damaged=skip_damaged, progress=progress
+        )
+        self._connection = Connection(root, self.config, self.snapshot, self.catalog)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Part files that were left out on request -> why."""
+        return self.catalog.without
 
     def __enter__(self) -> Self:
         return self
@@ -57,22 +92,144 @@ class Archive:
         """Close the connection."""
         self._connection.close()
 
-    def sql(self, query: str, parameters: list[Any] | None = None) -> pa.Table:
-        """Run SQL over the views ``embeddings`` and ``predictions``.
+    def sql(self, query: str, parameters: Parameters = None, *, result: str = "arrow") -> Any:
+        """Run SQL over the views ``recordings, windows, predictions, embeddings, annotations, sites``.
 
         Parameters
         ----------
         query : str
-            DuckDB SQL; ``?`` marks parameters.
-        parameters : list, optional
+            DuckDB SQL; ``?`` or ``$name`` mark parameters. ``sonotheque schema`` describes the views.
+        parameters : list or dict, optional
+        result : str
+            ``arrow`` (the default), ``polars`` or ``pandas``.
 
         Returns
         -------
-        pyarrow.Table
-            Times with a zone are UTC.
+        pyarrow.Table, polars.DataFrame or pandas.DataFrame
+            Times with a zone are UTC; ``local_start`` is the site's clock, without a zone.
+
+        Raises
+        ------
+        Invalid
+            If DuckDB cannot run it; of kind ``unknown_column`` for a name that is not there, with near names.
+        Damaged
+            If a file it needs cannot be read.
         """
-        result = self._connection.sql(query, params=parameters or [])
-        return pa.table({}) if result is None else result.to_arrow_table()
+        return shaped(self._connection.table(query, parameters), result)
+
+    def batches(self, query: str, parameters: Parameters = None, *, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Run SQL and yield its result in blocks of ``rows``, for results that do not fit in memory; see :meth:`sql`."""
+        return self._connection.batches(query, parameters, rows=rows)
+
+    def windows(self, wanted: SearchFilter | None = None, *, result: str = "arrow", limit: int | None = None) -> Any:
+        """Return the windows that a filter means.
+
+        Parameters
+        ----------
+        wanted : SearchFilter, optional
+            All by default.
+        result : str
+            ``arrow``, ``polars`` or ``pandas``.
+        limit : int, optional
+            At most so many.
+
+        Returns
+        -------
+        table, (n,)
+            The columns of the view ``windows``, ordered by site, local time, path and start.
+
+        Raises
+        ------
+        NotFound
+            If the filter names a site, deployment, recording or label that is not in the store.
+        """
+        query, parameters = self.select(wanted)
+        return self.sql(f"{query} ORDER BY {ORDER}{_limit(limit)}", parameters, result=result)
+
+    def predictions(
+        self, wanted: SearchFilter | None = None, *, result: str = "arrow", limit: int | None = None
+    ) -> Any:
+        """Return the predictions that a filter means: those of its label, scores and rank, in its windows.
+
+        Returns
+        -------
+        table, (n,)
+            The columns of the view ``predictions``, ordered as :meth:`windows`, then by rank.
+        """
+        query, parameters = self.select(wanted, relation=PREDICTIONS)
+        return self.sql(f"{query} ORDER BY {ORDER}, rank{_limit(limit)}", parameters, result=result)
+
+    def embeddings(self, wanted: SearchFilter | None = None) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return the vectors of the windows that a filter means, reading only the parts and row groups that hold them.
+
+        Returns
+        -------
+        ids : structured array, (n,)
+            ``recording_id`` and ``start_sample``, int64 each, in the order of :meth:`windows`.
+        vectors : float32, (n, dim)
+            As the model gave them, not normalised.
+
+        Raises
+        ------
+        Damaged
+            If a part that holds such windows cannot be read.
+        """
+        columns = "recording_id, start_sample, part_id, part_row, site, local_start, utc_start, path"
+        query, parameters = self.select(wanted, columns=columns)
+        table = self.sql(f"{query} ORDER BY {ORDER}", parameters)
+        return ids_of(table), self.vectors_of(table)
+
+    def vectors_of(self, windows: pa.Table) -> NDArray[np.float32]:
+        """Return the vectors of windows, float32 (n, dim), in their order; needs their ``part_id`` and ``part_row``."""
+        rows = windows["part_row"].to_numpy()
+        return read_vectors(self.root, self.parts, windows["part_id"], rows, self.config.model.dim)
+
+    def bitmap(self, wanted: SearchFilter | None = None) -> RowBitmap:
+        """Return which rows of the snapshot a filter means.
+
+        Returns
+        -------
+        RowBitmap
+            Over all rows of the snapshot's parts, in their order; superseded rows are never set.
+        """
+        query, parameters = self.select(wanted, columns="part_id, part_row")
+        return RowBitmap.of(self.snapshot, self.sql(query, parameters))
+
+    def select(
+        self, wanted: SearchFilter | None = None, *, relation: str = WINDOWS, columns: str = "*"
+    ) -> tuple[str, list[Any]]:
+        """Return the SELECT of a filter and its parameters: the filter language inside a query of one's own.
+
+        Parameters
+        ----------
+        wanted : SearchFilter, optional
+        relation : str
+            ``windows`` or ``predictions``; ``w`` in the query.
+        columns : str
+            SQL.
+        """
+        condition = compile_filter(wanted or SearchFilter(), self.names, relation=relation)
+        return f"SELECT {columns} FROM {relation} w WHERE {condition.sql}", condition.parameters
+
+    @cached_property
+    def names(self) -> Names:
+        """What filters can name."""
+        return Names(
+            sites=lambda: self._column("SELECT site FROM sites"),
+            deployments=lambda: self._column("SELECT DISTINCT deployment FROM recordings WHERE deployment IS NOT NULL"),
+            labels=lambda: self.labels,
+            has_recording=lambda path: bool(self._column("SELECT 1 FROM recordings WHERE path = ? LIMIT 1", [path])),
+        )
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that occur among the predictions, in alphabetical order."""
+        return tuple(self._column("SELECT label FROM _labels ORDER BY label"))
+
+    @cached_property
+    def parts(self) -> dict[str, SnapshotPart]:
+        """The snapshot's parts by their ids."""
+        return {p.part_id: p for p in self.snapshot.parts}
 
     def vectors(self) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Yield every live window, part by part, in blocks of at most 8,192.
@@ -80,99 +237,36 @@ class Archive:
         Yields
         ------
         windows : pyarrow.Table
-            Every column but ``embedding``, plus ``site`` and ``date``.
+            Every column of the part's file but ``embedding``, plus ``site`` and ``date``; as stored.
         embeddings : float32, (n, dim)
             As the model gave them, not normalised.
         """
         for part in self.snapshot.parts:
-            if not part.live_rows:
-                continue
-            yield from self._part_vectors(part)
+            if part.live_rows and part.embeddings not in self.damaged and part.predictions not in self.damaged:
+                yield from part_blocks(self.root, part, self.config.model.dim)
 
-    def _part_vectors(self, part: SnapshotPart) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
-        dead = pa.array(part.superseded, pa.int64())
-        try:
-            file = pq.ParquetFile(f"{self.root}/{part.embeddings}")
-        except (OSError, pa.ArrowException) as error:
-            raise Damaged(
-                f"part {part.embeddings} of snapshot {self.snapshot.number} cannot be read: {error}. "
-                f"`sonotheque verify --store {self.root}` lists what is wrong"
-            ) from error
-        with file:
-            for batch in file.iter_batches(8192):
-                table = pa.Table.from_batches([batch])
-                if len(dead):
-                    table = table.filter(pa.compute.invert(pa.compute.is_in(table["recording_id"], value_set=dead)))
-                if not table.num_rows:
-                    continue
-                yield _named(table, part), matrix(table["embedding"], self.config.model.dim)
-
-    def _make_views(self) -> None:
-        model = self.config.model
-        clean: list[SnapshotPart] = []
-        dirty: list[SnapshotPart] = []
-        for part in self.snapshot.parts:
-            (dirty if part.superseded else clean).append(part)
-        schemas = {
-            layout.EMBEDDINGS: embeddings_schema(model.dim, "float32"),
-            layout.PREDICTIONS: predictions_schema(),
-        }
-        for view, schema in schemas.items():
-            selects = self._selects(view, clean, dirty)
-            if not selects:
-                empty = schema.append(pa.field("site", pa.string())).append(pa.field("date", pa.date32())).empty_table()
-                self._connection.register(f"_no_{view}", empty)
-                selects = [f"SELECT * FROM _no_{view}"]
-            self._connection.execute(f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(selects)}")
-
-    def _selects(self, view: str, clean: list[SnapshotPart], dirty: list[SnapshotPart]) -> list[str]:
-        """Return one SELECT over the parts all of whose rows are live, and one for each part with superseded rows."""
-
-        def path(part: SnapshotPart) -> str | None:
-            return part.embeddings if view == layout.EMBEDDINGS else part.predictions
-
-        # DuckDB takes the first `key=value` of the whole path, so that a folder above the store could give the site.
-        by_hand = "=" in self.root
-        groups = [list(g) for _, g in groupby(clean, lambda p: (p.site, p.date))] if by_hand else [clean]
-        selects = []
-        for group in groups:
-            if files := [p for part in group if (p := path(part))]:
-                selects.append(self._select(files, group[0] if by_hand else None))
-        for part in dirty:
-            if file := path(part):
-                gone = ", ".join(map(str, part.superseded))
-                one = self._select([file], part if by_hand else None)
-                selects.append(f"{one} WHERE recording_id NOT IN ({gone})")
-        return selects
-
-    def _select(self, files: list[str], place: SnapshotPart | None) -> str:
-        """Return a SELECT over files; site and date come from ``place``, or from the paths where it is None."""
-        quoted = ", ".join(_quoted(f"{self.root}/{f}") for f in files)
-        if place is None:
-            types = ", ".join(f"{key!r}: {value}" for key, value in HIVE_TYPES.items())
-            return f"SELECT * FROM read_parquet([{quoted}], union_by_name=true, hive_partitioning=true, hive_types={{{types}}})"
-        date = "NULL" if place.date is None else _quoted(place.date)
-        columns = f"*, {_quoted(place.site)} AS site, CAST({date} AS DATE) AS date"
-        return f"SELECT {columns} FROM read_parquet([{quoted}], union_by_name=true, hive_partitioning=false)"
+    def _column(self, query: str, parameters: list[Any] | None = None) -> list[Any]:
+        return list(self._connection.table(query, parameters).column(0).to_pylist())
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def ids_of(windows: pa.Table) -> NDArray[Any]:
+    """Return the identities of windows as a structured array (``recording_id``, ``start_sample``; int64)."""
+    ids = np.empty(windows.num_rows, IDS)
+    for name in ("recording_id", "start_sample"):
+        ids[name] = windows[name].to_numpy()
+    return ids
 
 
-def _named(table: pa.Table, part: SnapshotPart) -> pa.Table:
-    n = table.num_rows
-    out = table.drop_columns(["embedding"])
-    out = out.append_column("site", pa.array([part.site] * n, pa.string()))
-    return out.append_column("date", pa.array([part.date] * n, pa.string()).cast(pa.date32()))
+def _limit(limit: int | None) -> str:
+    return "" if limit is None else f" LIMIT {int(limit)}"
 
 
-def matrix(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
-    """Return an embedding column as float32, (n, dim)."""
-    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(flat).reshape(-1, dim).astype(np.float32) if flat else np.empty((0, dim), np.float32)
-
-
-def open_archive(root: str | Path, snapshot: int | None = None) -> Archive:
+def open_archive(
+    root: str | Path,
+    snapshot: int | None = None,
+    *,
+    skip_damaged: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Archive:
     """Open a store for reading; see :class:`Archive`."""
-    return Archive(str(root), snapshot)
+    return Archive(str(root), snapshot, skip_damaged=skip_damaged, progress=progress)

@@ -1,4 +1,4 @@
-"""``sonotheque.json``: what a store holds, written once."""
+"""``sonotheque.json``: what a store holds, written once and replaced only by ``migrate``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonotheque.core.windows import WindowRule
 from store import layout
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of stores made now; older ones are read and written as they are
 DTYPES = ("float16", "float32")
 
 
@@ -34,6 +34,10 @@ class StoreConfig:
         ``float16`` or ``float32``.
     top_k : int
         Predictions kept a window; 0 for none.
+    format_version : int
+        The rules that the store follows; ``migrate`` raises it.
+    made_as : int
+        The version it was made as: part of the digest, and so of all part ids. It never changes.
     """
 
     model: ModelSpec
@@ -41,11 +45,16 @@ class StoreConfig:
     decode: dict[str, Any]
     dtype: str = "float16"
     top_k: int = 10
+    format_version: int = FORMAT_VERSION
+    made_as: int = FORMAT_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``sonotheque.json``."""
+        made_as = {"made_as": self.made_as} if self.format_version > 1 else {}
+        return {"format_version": self.format_version, **made_as, **self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
         return {
-            "format_version": FORMAT_VERSION,
             "model": self.model.to_json(),
             "windows": self.windows.to_json(),
             "decode": self.decode,
@@ -55,20 +64,26 @@ class StoreConfig:
 
     @property
     def digest(self) -> str:
-        """Digest over everything: part of each part's id."""
-        return digest_of(self.to_json())
+        """Digest over the settings and the version the store was made as: part of each part's id."""
+        return digest_of({"format_version": self.made_as, **self._settings()})
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StoreConfig:
         """Rebuild from :meth:`to_json`."""
         if value["dtype"] not in DTYPES:
             raise ValueError(f"dtype {value['dtype']!r} is none of {DTYPES}")
+        version = value["format_version"]
+        made_as = value["made_as"] if version > 1 else version
+        if not 1 <= made_as <= version:
+            raise ValueError(f"made_as {made_as!r} is not between 1 and format_version {version!r}")
         return cls(
             ModelSpec.from_json(value["model"]),
             WindowRule.from_json(value["windows"]),
             value["decode"],
             value["dtype"],
             value["top_k"],
+            version,
+            made_as,
         )
 
 

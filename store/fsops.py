@@ -34,6 +34,9 @@ class FileOps(Protocol):
     def link_new(self, source: str, target: str) -> bool:
         """Give a finished file its final name without overwriting. False if the name is taken by another file."""
 
+    def replace(self, source: str, target: str) -> None:
+        """Give a finished file the name of another, at once: a reader sees the old or the new one, never half."""
+
     def sync_dir(self, path: str) -> None:
         """Force a folder's entries to disk."""
 
@@ -84,6 +87,10 @@ class LocalFileOps:
                 raise
             return _rename_new(source, target)
         return True
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename over."""
+        os.replace(source, target)
 
     def sync_dir(self, path: str) -> None:
         """Fsync a folder; file systems that cannot (some FUSE mounts) are left alone."""
@@ -194,3 +201,17 @@ def put_new(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: byt
     finally:
         ops.unlink(temporary)
     return made
+
+
+def put_over(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: bytes) -> None:
+    """Write a small file over another, whole or not at all: the one file of a store that may change (FORMAT.md, section 2)."""
+    temporary = f"{tmp_folder}/{tmp_name}"
+    ops.makedirs(tmp_folder)
+    try:
+        with ops.create(temporary) as handle:
+            handle.write(data)
+            ops.sync_file(handle)
+        ops.replace(temporary, target)
+        ops.sync_dir(target.rpartition("/")[0])
+    finally:
+        ops.unlink(temporary)

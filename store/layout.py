@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 CONFIG = "sonotheque.json"
 EMBEDDINGS, PREDICTIONS, SNAPSHOTS, JOBS, TMP = "embeddings", "predictions", "snapshots", "jobs", "_tmp"
+ANNOTATIONS = "annotations.sqlite"
+METADATA = "metadata"
 PART_PREFIX, PART_SUFFIX = "part-", ".parquet"
 
 
@@ -40,11 +42,45 @@ def part_id_of(name: str) -> str | None:
     return name[len(PART_PREFIX) : -len(PART_SUFFIX)].split(".", 1)[0]
 
 
+def former_config(version: int) -> str:
+    """Return the name that a store's settings of an earlier format version are kept under."""
+    return f"sonotheque.v{version}.json"
+
+
 def snapshot_path(number: int) -> str:
     """Return the path of a snapshot relative to the store."""
     return f"{SNAPSHOTS}/{number}.json"
 
 
+def metadata_path(number: int) -> str:
+    """Return the path of a change of the metadata relative to the store."""
+    return f"{METADATA}/{number}.json"
+
+
 def job_path(number: int) -> str:
     """Return the folder of a job relative to the store."""
     return f"{JOBS}/{number}"
+
+
+CATALOG = "catalog"
+_CATALOG_VERSION = 1  # of how the catalog's files are made; another version has a folder of its own
+
+
+def catalog_folder() -> str:
+    """Return the catalog's folder relative to the store."""
+    return f"{CATALOG}/v{_CATALOG_VERSION}"
+
+
+def catalog_manifest(snapshot: int, metadata: int) -> str:
+    """Return the path of the manifest made from a snapshot and a version of the metadata."""
+    return f"{catalog_folder()}/s{snapshot}-m{metadata}.json"
+
+
+def catalog_table(table: str, digest: str) -> str:
+    """Return the path of a table of the whole archive: ``recordings``, ``stored``, ``sites`` or ``labels``."""
+    return f"{catalog_folder()}/{table}/{digest}.parquet"
+
+
+def catalog_unit(table: str, site: str, month: str, digest: str) -> str:
+    """Return the path of a unit's ``windows`` or ``predictions``."""
+    return f"{catalog_folder()}/{table}/site={quote(site, safe='')}/month={month}/{digest}.parquet"

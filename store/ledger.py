@@ -17,11 +17,12 @@ from sonotheque.core.ids import digest_of
 from sonotheque.core.outcome import MEANING, DecodeSummary, Outcome, Status, TopLabel
 from sonotheque.core.recording import Recording
 from store import layout
-from store.config import FORMAT_VERSION
 from store.fsops import FileOps, LocalFileOps
+from store.live import resolve_live
 from store.schema import LEDGER_KEY
 
 _READERS = 8
+_ID_VERSION = 1  # of the rule for part ids; the store's own version is in its digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class LedgerFile:
     """One file of a part, reduced to what decides and counts; ``detail`` has every key of FORMAT.md section 5.
 
     A whole ledger is held without details: at 10^6 files they are gigabytes.
+
+    Attributes
+    ----------
+    origin : str or None
+        In a compacted part: the part that these rows of the recording were first committed in.
+    moved_from : tuple of str
+        In a compacted part: the other parts that have held them since.
     """
 
     path: str
@@ -41,6 +49,8 @@ class LedgerFile:
     duration_s: float
     audio_s: float = 0.0
     detail: dict[str, Any] | None = None
+    origin: str | None = None
+    moved_from: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -53,7 +63,7 @@ class LedgerFile:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One committed part, from its footer."""
+    """One committed part, from its footer; ``compacted_from`` names the parts that compaction copied its rows from."""
 
     part_id: str
     site: str
@@ -65,6 +75,7 @@ class Part:
     rows: int
     store_digest: str
     files: tuple[LedgerFile, ...]
+    compacted_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +99,24 @@ class Ledger:
     superseded: dict[str, set[int]]
     damaged: dict[str, str] = field(default_factory=dict)
 
+    def live_files(self, part: Part) -> list[LedgerFile]:
+        """Return the files of a part that no other part replaces, those without windows too."""
+        gone = self.superseded.get(part.part_id, set())
+        return [f for f in part.files if f.recording_id not in gone]
+
     def live_rows(self, part: Part) -> int:
         """Return how many rows of a part readers see."""
-        gone = self.superseded.get(part.part_id, set())
-        return sum(f.windows for f in part.files if f.recording_id not in gone)
+        return sum(f.windows for f in self.live_files(part))
+
+    def is_dead(self, part: Part) -> bool:
+        """Tell whether other parts replace every file of a part."""
+        return len(self.superseded.get(part.part_id, ())) == len(part.files)
 
 
 def part_id(store_digest: str, recordings: Iterable[Recording]) -> str:
     """Return the id of the part that holds these recordings: the same on any machine."""
     files = sorted((r.source.path, r.source.size_bytes, r.source.mtime_ns, list(r.replaces)) for r in recordings)
-    return digest_of({"format_version": FORMAT_VERSION, "store": store_digest, "files": files})
+    return digest_of({"format_version": _ID_VERSION, "store": store_digest, "files": files})
 
 
 def ledger_entry(
@@ -174,6 +193,8 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
             f["duration_s"],
             f["audio_s"],
             f if detail else None,
+            f.get("origin"),
+            tuple(f.get("moved_from", ())),
         )
         for f in value["files"]
     )
@@ -188,6 +209,7 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
         value["rows"],
         value["store_digest"],
         files,
+        tuple(value.get("compacted_from", ())),
     )
 
 
@@ -220,40 +242,3 @@ def load_ledger(root: str, ops: FileOps | None = None) -> Ledger:
                 damaged[found[0]] = found[1]
     live, superseded = resolve_live(parts.values())
     return Ledger(parts, live, superseded, damaged)
-
-
-def resolve_live(parts: Iterable[Part]) -> tuple[dict[int, tuple[str, LedgerFile]], dict[str, set[int]]]:
-    """Tell which part's rows of each recording are live: those nobody replaces.
-
-    Of several (two programs planned at once) those with the longest chain of ``replaces`` behind them, then the smallest part
-    id. Without the chain, a part that replaces one of the two would leave the other, of an older version, to win.
-    """
-    parts = list(parts)
-    replaces = {(part.part_id, f.recording_id): f.replaces for part in parts for f in part.files if f.replaces}
-    replaced = {(old, recording) for (_, recording), names in replaces.items() for old in names}
-    live: dict[int, tuple[str, LedgerFile]] = {}
-    superseded: dict[str, set[int]] = {}
-    for part in sorted(parts, key=lambda p: p.part_id):
-        for entry in part.files:
-            recording, loser = entry.recording_id, None
-            held = live.get(recording)
-            if (part.part_id, recording) in replaced:
-                loser = part.part_id
-            elif held is None:
-                live[recording] = (part.part_id, entry)
-            elif _generation(replaces, part.part_id, recording) > _generation(replaces, held[0], recording):
-                loser, live[recording] = held[0], (part.part_id, entry)
-            else:
-                loser = part.part_id
-            if loser is not None:
-                superseded.setdefault(loser, set()).add(recording)
-    return live, superseded
-
-
-def _generation(replaces: dict[tuple[str, int], tuple[str, ...]], name: str, recording: int) -> int:
-    """Return the length of the longest chain of parts that ``name`` replaces for a recording, itself included."""
-    front, length = {name}, 0
-    while front and length <= len(replaces):  # the bound: footers written by hand may go in circles
-        front = {old for part in front for old in replaces.get((part, recording), ())}
-        length += 1
-    return length

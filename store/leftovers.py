@@ -12,13 +12,13 @@ from store.fsops import FileOps, LocalFileOps
 GRACE_S = 24 * 3600.0  # for files of other machines, whose processes cannot be asked
 
 
-def sweep_leftovers(root: str, ops: FileOps | None = None) -> int:
+def sweep_leftovers(root: str, ops: FileOps | None = None, *, dry_run: bool = False) -> int:
     """Remove files in ``_tmp/`` whose writer is gone: of this machine by its process id, of others after a day.
 
     Returns
     -------
     int
-        Files removed.
+        Files removed, or to be removed.
     """
     ops = ops or LocalFileOps()
     folder = f"{root}/{layout.TMP}"
@@ -29,7 +29,8 @@ def sweep_leftovers(root: str, ops: FileOps | None = None) -> int:
         path = f"{folder}/{name}"
         ours = host == socket.gethostname() and pid is not None
         if (ours and not _alive(pid)) or (not ours and _age_s(path) > GRACE_S):
-            ops.unlink(path)
+            if not dry_run:
+                ops.unlink(path)
             removed += 1
     return removed
 

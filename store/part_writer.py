@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from sonotheque.core.errors import Damaged, Unavailable
 from sonotheque.core.ids import file_sha256
 from store import layout
-from store.config import FORMAT_VERSION, StoreConfig, temp_name
+from store.config import StoreConfig, temp_name
 from store.fsops import FileOps, LocalFileOps, store_errors, sync_up
 from store.rows import WindowRows, embeddings_table, predictions_table
 from store.schema import LEDGER_KEY, ROW_GROUP_ROWS, embeddings_schema, predictions_schema, writer_options
@@ -169,13 +170,24 @@ class PartWriter:
                 if table is not None:
                     predictions.add(table)
 
-    def commit(self, files: list[dict[str, Any]]) -> Committed:
+    def add_tables(self, embeddings: pa.Table | None, predictions: pa.Table | None) -> None:
+        """Add rows of another part as they are; see :meth:`add` for their order."""
+        own, own_predictions = self._files()
+        with store_errors(self.root):
+            if embeddings is not None:
+                own.add(embeddings)
+            if own_predictions and predictions is not None:
+                own_predictions.add(predictions)
+
+    def commit(self, files: list[dict[str, Any]], *, compacted_from: Sequence[str] = ()) -> Committed:
         """Commit the part.
 
         Parameters
         ----------
         files : list of dict
             One ``ledger_entry`` for every file of the part, in path order.
+        compacted_from : sequence of str
+            Parts that the rows were copied from.
 
         Raises
         ------
@@ -185,22 +197,23 @@ class PartWriter:
             What was written does not read back as it should; nothing is committed.
         """
         with store_errors(self.root):
-            return self._commit(files)
+            return self._commit(files, {"compacted_from": list(compacted_from)} if compacted_from else {})
 
-    def _commit(self, files: list[dict[str, Any]]) -> Committed:
+    def _commit(self, files: list[dict[str, Any]], origin: dict[str, Any]) -> Committed:
         embeddings, predictions = self._files()
         described, prediction_target = None, None
         if predictions:
             predictions.finish()
             described, prediction_target = self._name_predictions(predictions)
         ledger = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.config.format_version,
             "part_id": self.part_id,
             "store_digest": self.config.digest,
             "site": self.site,
             "date": self.date,
             "rows": embeddings.rows,
             "predictions": described,
+            **origin,
             "files": files,
         }
         text = json.dumps(ledger, ensure_ascii=True, separators=(",", ":")).encode("ascii")
@@ -219,6 +232,9 @@ class PartWriter:
             self.ops.makedirs(folder)
             won = self.ops.link_new(embeddings.path, target)
         sync_up(self.ops, folder, self.root)  # also when another attempt won: it may not have come so far
+        if won and predictions and prediction_target and not self.ops.exists(prediction_target):
+            # An orphan of an attempt that died was found there and taken for ours; `gc` has removed it meanwhile.
+            self._link_predictions(predictions.path, prediction_target)
         if not won:
             sha256 = file_sha256(target)
         return Committed(won, embeddings.rows, bytes_written, sha256)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sonotheque.core.errors import Damaged, NotFound
+from sonotheque.core.errors import Damaged, NotFound, SonothequeError, Unavailable
 from sonotheque.core.ids import file_sha256
 from store import layout
-from store.config import FORMAT_VERSION, StoreConfig, temp_name
+from store.config import StoreConfig, temp_name
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
-from store.ledger import Ledger, Part
+from store.ledger import Ledger, Part, load_ledger
 
 _NAME = re.compile(r"([1-9][0-9]*)\.json")
+_ATTEMPTS = 3  # at a list of files that another host's gc shortens meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,21 @@ class Snapshot:
         return sum(p.bytes for p in self.parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of the snapshot's file."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "snapshot": self.number,
-            "store_digest": self.store_digest,
-            "parts": [asdict(p) for p in self.parts],
-        }
+        """Return the content of the snapshot's file, but for the store's format version."""
+        names = [f.name for f in fields(SnapshotPart)]
+        parts = [{name: getattr(p, name) for name in names} for p in self.parts]  # asdict copies every superseded id
+        return {"snapshot": self.number, "store_digest": self.store_digest, "parts": parts}
+
+
+def snapshot_numbers(root: str, ops: FileOps | None = None) -> list[int]:
+    """Return the numbers of a store's snapshots, oldest first; damaged ones too."""
+    names = (ops or LocalFileOps()).listdir(f"{root}/{layout.SNAPSHOTS}")
+    return sorted(int(found[1]) for n in names if (found := _NAME.fullmatch(n)))
 
 
 def latest_number(root: str, ops: FileOps | None = None) -> int:
     """Return the newest snapshot's number; 0 if there is none."""
-    names = (ops or LocalFileOps()).listdir(f"{root}/{layout.SNAPSHOTS}")
-    return max((int(found[1]) for n in names if (found := _NAME.fullmatch(n))), default=0)
+    return max(snapshot_numbers(root, ops), default=0)
 
 
 def read_snapshot(root: str, number: int | None = None, ops: FileOps | None = None) -> Snapshot:
@@ -74,7 +78,7 @@ def read_snapshot(root: str, number: int | None = None, ops: FileOps | None = No
     Raises
     ------
     NotFound
-        If the store has no snapshot (of that number) yet.
+        If the store has no snapshot (of that number) yet, or it was removed.
     Damaged
         If its file cannot be read.
     """
@@ -86,13 +90,51 @@ def read_snapshot(root: str, number: int | None = None, ops: FileOps | None = No
         parts = tuple(SnapshotPart(**{**p, "superseded": tuple(p["superseded"])}) for p in value["parts"])
         return Snapshot(value["snapshot"], value["store_digest"], parts)
     except FileNotFoundError:
-        raise NotFound(
-            f"{root} has no snapshot {number or ''}".rstrip()
-            + ": nothing was embedded yet, or the first run is still going "
-            f"(`sonotheque status --store {root}`)"
-        ) from None
+        raise _no_snapshot(root, number, snapshot_numbers(root, ops)) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path} cannot be read as a snapshot: {error!r}") from error
+        raise Damaged(
+            f"{path} cannot be read as a snapshot: {error!r}. `sonotheque compact --store {root}` writes a new one of what is committed; "
+            "an older one is opened by its number"
+        ) from error
+
+
+def _no_snapshot(root: str, number: int, there: list[int]) -> NotFound:
+    if not there:
+        return NotFound(
+            f"{root} has no snapshot {number or ''}".rstrip()
+            + f": nothing was embedded yet, or the first run is still going (`sonotheque status --store {root}`)"
+        )
+    removed = ": it was removed by `sonotheque gc`" if number < there[-1] else ""
+    return NotFound(f"{root} has no snapshot {number}{removed}; it has {', '.join(map(str, there))}")
+
+
+def read_snapshots(root: str, ops: FileOps | None = None) -> Iterator[tuple[int, Snapshot | str]]:
+    """Yield, newest first, every snapshot's number with its content, or with what is wrong with it."""
+    for number in reversed(snapshot_numbers(root, ops)):
+        try:
+            yield number, read_snapshot(root, number, ops)
+        except Damaged as error:
+            yield number, error.message
+        except NotFound:  # removed since the folder was listed
+            continue
+
+
+def lost_part(root: str, snapshot: Snapshot, relative: str) -> SonothequeError:
+    """Return the error of a reader whose snapshot lists a file that is not there (any more).
+
+    ``gc`` removes a snapshot before the files that it alone lists. So if the snapshot is gone too, the reader has outlived the
+    grace period, and opening the store again helps; else the file is lost.
+    """
+    if not os.path.lexists(f"{root}/{layout.snapshot_path(snapshot.number)}"):
+        return Unavailable(
+            f"{root} was opened at snapshot {snapshot.number}, which `sonotheque gc` has removed since with parts that only it listed "
+            f"({relative} among them): it was superseded for longer than the grace period. Open the store again to go on with the newest "
+            "snapshot; for work that takes longer, give gc a longer --grace-h",
+            kind="snapshot_gone",
+        )
+    return Damaged(
+        f"{relative} is listed in snapshot {snapshot.number} of {root} and not there. `sonotheque verify --store {root}` lists all damage"
+    )
 
 
 def write_snapshot(
@@ -101,40 +143,69 @@ def write_snapshot(
     ledger: Ledger,
     *,
     known_sha256: dict[str, str] | None = None,
+    again: bool = False,
+    note: Callable[[str], None] | None = None,
     ops: FileOps | None = None,
 ) -> Snapshot:
     """Write the next snapshot of what is committed now; the newest one again if nothing has changed.
+
+    It lists the parts that have a live file; parts that others replace wholly are left out, which is what starts their grace period.
+    A part whose footer cannot be read stays as the newest snapshot lists it: readers are to stumble over it, not to do without it.
 
     Parameters
     ----------
     root, config, ledger
         The store, its settings, and what its footers say.
     known_sha256 : dict, optional
-        Part id → digest, as reported by the tasks that committed; digests of the rest come from the newest snapshot, or
-        from reading the file.
+        Part id → digest, as reported by the tasks that committed; digests of the rest come from the newest snapshot that can
+        be read, or from reading the file.
+    again : bool
+        Write one also if nothing has changed.
+    note : callable, optional
+        Told of each snapshot that cannot be read: it is left behind, and never in the way of the next.
     """
     ops = ops or LocalFileOps()
-    number = latest_number(root, ops)
-    before = {p.part_id: p for p in read_snapshot(root, number, ops).parts} if number else {}
-    digests = {**{i: p.sha256 for i, p in before.items()}, **(known_sha256 or {})}
-    entries = tuple(
-        _entry(root, part, ledger, digests.get(part.part_id))
-        for part in sorted(ledger.parts.values(), key=lambda p: (p.site, p.date or "", p.part_id))
-    )
-    if number and tuple(before.values()) == entries:
+    number, newest = latest_number(root, ops), None
+    for found, content in read_snapshots(root, ops):
+        if isinstance(content, Snapshot):
+            newest = content
+            break
+        if note:
+            note(f"snapshot {found} is left behind: {content}")
+    digests = {**{p.part_id: p.sha256 for p in (newest.parts if newest else ())}, **(known_sha256 or {})}
+    entries = _entries(root, ledger, digests, newest, ops)
+    if newest and newest.number == number and newest.parts == entries and not again:
         return Snapshot(number, config.digest, entries)
     while True:
         number += 1
         snapshot = Snapshot(number, config.digest, entries)
-        data = json.dumps(snapshot.to_json()).encode()
+        data = json.dumps({"format_version": config.format_version, **snapshot.to_json()}).encode()
         target = f"{root}/{layout.snapshot_path(number)}"
         with store_errors(root):
             if put_new(ops, f"{root}/{layout.TMP}", temp_name(f"snapshot-{number}"), target, data):
                 return snapshot
 
 
+def _entries(
+    root: str, ledger: Ledger, digests: dict[str, str], newest: Snapshot | None, ops: FileOps
+) -> tuple[SnapshotPart, ...]:
+    for _ in range(_ATTEMPTS):
+        try:
+            live = [p for p in ledger.parts.values() if not ledger.is_dead(p)]
+            made = [_entry(root, part, ledger, digests.get(part.part_id)) for part in live]
+        except FileNotFoundError:  # a ledger read long ago: compaction has moved the rows, and gc removed the part
+            ledger = load_ledger(root, ops)
+            continue
+        unreadable = [p for p in (newest.parts if newest else ()) if p.embeddings in ledger.damaged]
+        return tuple(sorted([*made, *unreadable], key=lambda p: (p.site, p.date or "", p.part_id)))
+    raise Unavailable(f"the parts of {root} changed again and again while they were listed; try again")
+
+
 def _entry(root: str, part: Part, ledger: Ledger, sha256: str | None) -> SnapshotPart:
-    files = [f"{root}/{p}" for p in (part.embeddings, part.predictions) if p]
+    embeddings = f"{root}/{part.embeddings}"
+    size = os.path.getsize(embeddings)
+    if part.predictions and os.path.exists(f"{root}/{part.predictions}"):
+        size += os.path.getsize(f"{root}/{part.predictions}")
     return SnapshotPart(
         part.part_id,
         part.site,
@@ -143,7 +214,7 @@ def _entry(root: str, part: Part, ledger: Ledger, sha256: str | None) -> Snapsho
         part.predictions,
         part.rows,
         ledger.live_rows(part),
-        sum(os.path.getsize(f) for f in files if os.path.exists(f)),
-        sha256 or file_sha256(files[0]),
+        size,
+        sha256 or file_sha256(embeddings),
         tuple(sorted(ledger.superseded.get(part.part_id, ()))),
     )

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sonotheque.core.errors import SonothequeError
 from sonotheque.core.ids import file_sha256
 from store import layout
-from store.archive import matrix
+from store.beside import faults_beside
 from store.config import StoreConfig, read_config
 from store.ledger import Ledger, Part, list_part_files, load_ledger
+from store.part_vectors import matrix
 from store.schema import embeddings_schema
-from store.snapshots import latest_number, read_snapshot
+from store.snapshots import Snapshot, latest_number, read_snapshots
 
 PlannedKey = tuple[str, int, int]  # path, size_bytes, mtime_ns
 
@@ -34,9 +34,11 @@ class VerifyReport:
     planned, committed : int
         Files that some run planned; those of them that are in the ledger as planned.
     missing, foreign, damaged, duplicate_windows : int
-        Planned and not committed; committed and never planned; part files that do not read back; windows seen twice.
-    windows, superseded_windows, parts, snapshot : int
-        Live windows, rows that a newer version of a file replaces, parts, and the newest snapshot's number.
+        Planned and not committed; committed and never planned; files that do not read back or are not there though a snapshot lists
+        them: parts, snapshots, changes of the metadata, the annotations; windows seen twice.
+    windows, superseded_windows, parts, dead_parts, snapshot : int
+        Live windows, rows that a newer version of a file or a compacted part replaces, parts, those of them that hold nothing else
+        (``gc`` removes them after their grace period), and the newest snapshot's number.
     deep : bool
         Whether digests and every vector were checked as well.
     """
@@ -49,6 +51,7 @@ class VerifyReport:
     duplicate_windows: int = 0
     damaged: int = 0
     parts: int = 0
+    dead_parts: int = 0
     windows: int = 0
     superseded_windows: int = 0
     snapshot: int = 0
@@ -82,14 +85,16 @@ def verify(root: str, planned: Iterable[PlannedKey], *, deep: bool = False) -> V
     config = read_config(root)
     ledger = load_ledger(root)
     report = VerifyReport(deep=deep, parts=len(ledger.parts), damaged_files=dict(ledger.damaged))
+    report.dead_parts = sum(ledger.is_dead(p) for p in ledger.parts.values())
     for part in ledger.parts.values():
         fault = _part_fault(root, part, config.digest)
         if fault:
             report.damaged_files[part.embeddings] = fault
     _compare_plan(report, ledger, planned)
-    _check_snapshot(report, root, ledger, deep=deep)
+    _check_snapshots(report, root, ledger, deep=deep)
     _count_rows(report, root, ledger, config, deep=deep)
     used = {p.predictions for p in ledger.parts.values()}
+    report.damaged_files.update(faults_beside(root))
     report.unused_files = [f for f in list_part_files(root, layout.PREDICTIONS) if f not in used]
     report.damaged = len(report.damaged_files)
     report.ok = not (report.missing or report.duplicate_windows or report.damaged)
@@ -125,20 +130,34 @@ def _compare_plan(report: VerifyReport, ledger: Ledger, planned: Iterable[Planne
     report.missing, report.foreign = len(report.missing_paths), len(report.foreign_paths)
 
 
-def _check_snapshot(report: VerifyReport, root: str, ledger: Ledger, *, deep: bool) -> None:
+def _check_snapshots(report: VerifyReport, root: str, ledger: Ledger, *, deep: bool) -> None:
+    """Check every snapshot that is there: a reader may open any of them by its number."""
     report.snapshot = latest_number(root)
-    if not report.snapshot:
-        return
+    told: dict[str, tuple[str, int]] = {}
+    for number, content in read_snapshots(root):  # newest first
+        if not isinstance(content, Snapshot):
+            report.damaged_files[layout.snapshot_path(number)] = content
+            continue
+        for listed in content.parts:
+            if listed.part_id in ledger.parts:
+                sha256, first = told.setdefault(listed.part_id, (listed.sha256, number))
+                if sha256 != listed.sha256:
+                    report.damaged_files[layout.snapshot_path(number)] = (
+                        f"does not agree with snapshot {first} on the bytes of part {listed.part_id}"
+                    )
+            elif listed.embeddings not in report.damaged_files:
+                report.damaged_files[listed.embeddings] = f"listed in snapshot {number} and not there"
+    for part_id, (sha256, number) in told.items() if deep else ():
+        path = ledger.parts[part_id].embeddings
+        if _sha256(f"{root}/{path}") != sha256:
+            report.damaged_files[path] = f"its bytes are not those of snapshot {number}"
+
+
+def _sha256(path: str) -> str:
     try:
-        snapshot = read_snapshot(root)
-    except SonothequeError as error:
-        report.damaged_files[layout.snapshot_path(report.snapshot)] = error.message
-        return
-    for listed in snapshot.parts:
-        if listed.part_id not in ledger.parts and listed.embeddings not in report.damaged_files:
-            report.damaged_files[listed.embeddings] = f"listed in snapshot {snapshot.number} and not there"
-        elif deep and listed.part_id in ledger.parts and file_sha256(f"{root}/{listed.embeddings}") != listed.sha256:
-            report.damaged_files[listed.embeddings] = f"its bytes are not those of snapshot {snapshot.number}"
+        return file_sha256(path)
+    except OSError as error:
+        return str(error)
 
 
 def _count_rows(report: VerifyReport, root: str, ledger: Ledger, config: StoreConfig, *, deep: bool) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from embedder.recorders.clock import ClockReading, make_datetime, parse_iso, parse_offset
+from sonotheque.core.clock import ClockReading, make_datetime, parse_iso, parse_offset
 
 _RECORDED = re.compile(
     r"Recorded at (?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6}))?"

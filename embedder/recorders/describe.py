@@ -13,14 +13,15 @@ from zoneinfo import ZoneInfo
 from tinytag import TinyTag, TinyTagException
 
 from embedder.recorders.chunks import RiffFacts, read_riff_from
-from embedder.recorders.clock import ClockReading, load_zone
 from embedder.recorders.comments import Facts, HeaderNote, parse_comment, parse_guano
-from embedder.recorders.deployments import Deployment, DeploymentTable, Match
 from embedder.recorders.names import NameTime, compile_user_pattern, parse_name
 from embedder.recorders.ogg import ogg_duration_s
-from embedder.recorders.sites import SiteRule, clean_site, site_of
+from embedder.recorders.sites import SiteRule, site_of
 from embedder.recorders.times import resolve_time
+from sonotheque.core.clock import ClockReading, load_zone
+from sonotheque.core.deployments import Deployment, DeploymentTable, Match
 from sonotheque.core.recording import Recording, RecordingTime, SourceFile
+from sonotheque.core.site import clean_site
 
 # TinyTag wraps what its parsers raise; the rest is here because a list of 10^6 files holds every kind of damage.
 _TINYTAG_ERRORS = (TinyTagException, OSError, ValueError, LookupError, ArithmeticError, TypeError, EOFError)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from embedder.recorders.clock import ClockReading, make_datetime, parse_offset
+from sonotheque.core.clock import ClockReading, make_datetime, parse_offset
 from sonotheque.core.errors import Invalid
 
 # First generation AudioMoths name a file by its Unix seconds. Outside these years the eight digits are something else.

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from embedder.recorders.names import NameTime
 from sonotheque.core.errors import Invalid
-from sonotheque.core.ids import digest_of
+from sonotheque.core.site import clean_site
 
-UNKNOWN_SITE: Final = "unknown"
-_ENCODED_BYTES_MAX: Final = 240  # a name may have 255 bytes, and `site=` goes before it
 MODES: Final = ("auto", "folder", "prefix", "fixed")
 # What recorders and people call a folder that says nothing of the place.
 _GENERIC: Final = frozenset({"data", "audio", "recordings", "recording", "wav", "wavs", "flac", "raw", "sounds"})
@@ -22,8 +19,6 @@ _DATE_LIKE = re.compile(r"\d{4}[-_.]?\d{2}[-_.]?\d{2}|\d{4}[-_.]\d{2}", re.ASCII
 # Patterns whose prefix is, by the makers' own advice, the name of a place or of a recorder that stays at one.
 _SITE_PATTERNS: Final = frozenset({"song_meter", "smart", "owlsense", "iso", "swiftone", "user"})
 _PRODUCT_PREFIXES: Final = frozenset({"swiftone", "swift"})
-# Control characters (C0, DEL, C1) and lone surrogates: no file name, CSV cell or Parquet string should carry them.
-_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +83,6 @@ def site_of(rule: SiteRule, root: str, path: str, name: NameTime | None = None) 
     else:
         choices = [named, next((f for f in folders if not _says_nothing(f)), ""), _place_prefix(name)]
     return next((clean_site(choice) for choice in choices if choice.strip()), "") or clean_site(_own_name(root))
-
-
-def clean_site(text: str) -> str:
-    """Return a site name that a store can hold; ``unknown`` if nothing is left.
-
-    Without outer white space and control characters, and short enough to be a folder's name once percent-encoded: a longer
-    one is cut, and ends in a digest of the whole, so that two stay two.
-    """
-    name = _UNWANTED.sub("_", text.strip()) or UNKNOWN_SITE
-    if len(quote(name, safe="")) <= _ENCODED_BYTES_MAX:
-        return name
-    short = name
-    while len(quote(short, safe="")) > _ENCODED_BYTES_MAX - 8:
-        short = short[:-1]
-    return f"{short.rstrip()}~{digest_of(name)[:6]}"
 
 
 def _says_nothing(folder: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from embedder.recorders.clock import ClockReading
+from sonotheque.core.clock import AMBIGUOUS, NONEXISTENT, ClockReading, local_to_utc, minutes_of
 from sonotheque.core.recording import RecordingTime
 
 YEAR_MIN: Final = 1990
@@ -19,8 +19,8 @@ _OFFSET_S_MAX: Final = 14 * 3600
 
 # Every word that can stand in `RecordingTime.issues`, for people.
 ISSUES: Final[dict[str, str]] = {
-    "ambiguous_local_time": "this wall-clock time happened twice (end of summer time); the first one was taken",
-    "nonexistent_local_time": "this wall-clock time never happened (start of summer time)",
+    AMBIGUOUS: "this wall-clock time happened twice (end of summer time); the first one was taken",
+    NONEXISTENT: "this wall-clock time never happened (start of summer time)",
     "header_and_name_differ": "header and file name disagree by what no time zone explains; the header was taken",
     "clock_not_set": "the recorder's clock was not set",
     "implausible_year": "the year cannot be right",
@@ -105,14 +105,8 @@ def _candidate(source: str, reading: ClockReading, assumed: ZoneInfo | None) -> 
         return _Candidate("name_offset" if source == "name" else source, reading, reading.utc, reading.offset_min)
     if assumed is None:
         return _Candidate(source, reading, None, None)
-    first = reading.start.replace(tzinfo=assumed, fold=0)
-    second = reading.start.replace(tzinfo=assumed, fold=1)
-    utc = first.astimezone(UTC)
-    issues: tuple[str, ...] = ()
-    if first.utcoffset() != second.utcoffset():
-        happened = utc.astimezone(assumed).replace(tzinfo=None) == reading.start
-        issues = ("ambiguous_local_time" if happened else "nonexistent_local_time",)
-    return _Candidate(source, reading, utc, _minutes(first.utcoffset()), issues)
+    utc, offset_min, issue = local_to_utc(reading.start, assumed)
+    return _Candidate(source, reading, utc, offset_min, (issue,) if issue else ())
 
 
 def _choose(candidates: list[_Candidate]) -> _Candidate | None:
@@ -127,7 +121,8 @@ def _shown(chosen: _Candidate, zone: ZoneInfo | None, issues: list[str]) -> Reco
     local, offset_min = chosen.reading.start, chosen.offset_min
     if zone is not None and chosen.utc is not None:
         at_site = chosen.utc.astimezone(zone)
-        local, offset_min = at_site.replace(tzinfo=None, fold=0), _minutes(at_site.utcoffset())
+        local = at_site.replace(tzinfo=None, fold=0)
+        offset_min = minutes_of(local - chosen.utc.replace(tzinfo=None))
     return RecordingTime(local, chosen.utc, offset_min, zone.key if zone else None, chosen.source, _unique(issues))
 
 
@@ -151,10 +146,6 @@ def _apart_s(a: datetime, b: datetime) -> float:
 def _explained(apart_s: float) -> bool:
     beside_quarter_s = min(apart_s % _QUARTER_S, _QUARTER_S - apart_s % _QUARTER_S)
     return apart_s <= _OFFSET_S_MAX + _SAME_S and beside_quarter_s <= _SAME_S
-
-
-def _minutes(offset: timedelta | None) -> int | None:
-    return None if offset is None else round(offset.total_seconds() / 60)
 
 
 def _unique(issues: Iterable[str]) -> tuple[str, ...]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+
+_PAIRS = "How often each comparison is repeated; medians are reported."
+_OUT = "Write the results here [default: benchmarks/results/]."
+_QUICK = "A short run, to see that it works; its figures mean little."
+_JSON = "Print one JSON document."
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    group.callback()(bench)  # without a callback, Typer folds a group of one verb into the verb
+    group.callback()(bench)
     group.command("embed", epilog="Example: sonotheque bench embed --minutes 60")(embed)
+    group.command("store", epilog="Example: sonotheque bench store --windows 5000000 --pairs 7")(store)
+    group.command("import", epilog="Example: sonotheque bench import --windows 20000")(import_)
     app.add_typer(group, name="bench")
 
 
@@ -20,16 +29,41 @@ def bench() -> None:
 def embed(
     model: str = typer.Option("birdnet_v2.4", "--model", metavar="NAME", help="Model to measure."),
     minutes: float = typer.Option(240.0, "--minutes", metavar="M", help="Minutes of FLAC to embed."),
-    pairs: int = typer.Option(
-        3, "--pairs", metavar="N", help="How often each comparison is repeated; medians are reported."
-    ),
-    quick: bool = typer.Option(False, "--quick", help="A short run, to see that it works; its figures mean little."),
-    out: str = typer.Option(
-        None, "--out", metavar="FILE", help="Write the results here [default: benchmarks/results/]."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    pairs: int = typer.Option(3, "--pairs", metavar="N", help=_PAIRS),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
 ) -> int:
     """Measure the main job: x-realtime, pipeline efficiency, two workers against one, bytes per window."""
+    return _measured("embed", as_json, model=model, minutes=minutes, pairs=pairs, quick=quick, out=out)
+
+
+def store(
+    windows: int = typer.Option(5_000_000, "--windows", metavar="N", min=1, help="Size of the synthetic store."),
+    pairs: int = typer.Option(7, "--pairs", metavar="N", min=1, help=_PAIRS),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    rebuild: bool = typer.Option(False, "--rebuild", help="Make the store again, also if it is there."),
+    keep: bool = typer.Option(True, "--keep/--no-keep", help="Leave the store in .bench/ for the next run."),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure questions to a large store, beside plain DuckDB over the same files: opening, activity, dawn hours, vectors."""
+    return _measured(
+        "ask", as_json, windows=windows, pairs=pairs, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json
+    )
+
+
+def import_(
+    windows: int = typer.Option(20_000, "--windows", metavar="N", min=1, help="Size of the source that is imported."),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure what an import of perch-cpu-inference output saves and costs: bytes, cosine to the source, seconds, memory."""
+    return _measured("imports", as_json, windows=windows, quick=quick, out=out)
+
+
+def _measured(module: str, as_json: bool, **settings: Any) -> int:
     import importlib
     import sys
     from pathlib import Path
@@ -39,13 +73,13 @@ def embed(
     from sonotheque.core.errors import NotFound
 
     checkout = Path(sonotheque.__file__).parents[1]
-    if not (checkout / "benchmarks" / "embed.py").exists():
+    if not (checkout / "benchmarks" / f"{module}.py").exists():
         raise NotFound("the benchmarks are not part of the installed package: run this in a checkout of the source")
     sys.path.insert(0, str(checkout))
-    bench = importlib.import_module("benchmarks.embed")
-    result = bench.run(model=model, minutes=minutes, pairs=pairs, quick=quick, out=out)
+    measuring = importlib.import_module(f"benchmarks.{module}")
+    result = measuring.run(**settings)
     if as_json:
         document(result)
     else:
-        say(bench.text(result))
+        say(measuring.text(result))
     return 0

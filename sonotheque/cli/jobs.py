@@ -124,7 +124,10 @@ def verify(
     deep: bool = typer.Option(False, "--deep", help="Also read every file: digests, and that every vector is finite."),
     as_json: bool = _JSON,
 ) -> int:
-    """Prove that what was planned is committed, that no window is there twice, and that nothing is damaged."""
+    """Prove that what was planned is committed, that no window is there twice, and that nothing is damaged.
+
+    Looks at parts, all snapshots, the metadata and the annotations; changes nothing.
+    """
     from cluster.status import verify_store
     from sonotheque.cli.output import document, say
     from sonotheque.core.errors import Damaged
@@ -144,6 +147,11 @@ def verify(
         say(f"  damaged files {found.damaged:,}")
         for path, why in found.damaged_files.items():
             say(f"    {path}: {why}")
+        if found.dead_parts or found.unused_files:
+            say(
+                f"  no longer needed: {found.dead_parts:,} superseded parts, {len(found.unused_files):,} predictions files of no part; "
+                f"`sonotheque gc --store {store}` removes them after their grace period"
+            )
         for path in found.missing_paths[:10]:
             say(f"    missing: {path}")
         if found.missing:

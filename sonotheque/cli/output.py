@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def say(text: str = "") -> None:
@@ -22,6 +22,12 @@ def tell(text: str) -> None:
 def document(value: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(_writable(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+
+
+def binary_output() -> BinaryIO:
+    """Return stdout for bytes that are right as they are: CSV in UTF-8."""
+    sys.stdout.flush()
+    return sys.stdout.buffer
 
 
 def _writable(text: str) -> str:

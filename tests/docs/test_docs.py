@@ -55,7 +55,11 @@ def help_of(*verb):
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_in_the_docs_exist(words):
     verb = [words[0]]
-    if verb[0] in ("models", "bench") and len(words) > 1 and not words[1].startswith("-"):
+    if (
+        verb[0] in ("models", "bench", "annotate", "metadata", "import")
+        and len(words) > 1
+        and not words[1].startswith("-")
+    ):
         verb.append(words[1])
     text = help_of(*[v for v in verb if not v.startswith("-")])
     for word in words:

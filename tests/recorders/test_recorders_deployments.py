@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.recorders.clock import ClockReading
-from embedder.recorders.deployments import DeploymentTable, Match, load_deployments, load_times
+from sonotheque.core.clock import ClockReading
+from sonotheque.core.deployments import DeploymentTable, Match, load_deployments, load_times
 from sonotheque.core.errors import Invalid
 from sonotheque.core.recording import RecordingTime
 

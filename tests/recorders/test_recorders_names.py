@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.recorders.clock import load_zone, make_datetime, parse_iso, parse_offset
 from embedder.recorders.names import compile_user_pattern, parse_name
+from sonotheque.core.clock import load_zone, make_datetime, parse_iso, parse_offset
 from sonotheque.core.errors import Invalid
 
 ID = "242A2604603691DD"

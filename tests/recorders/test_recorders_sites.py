@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder.recorders.names import compile_user_pattern, parse_name
-from embedder.recorders.sites import SiteRule, clean_site, site_of
+from embedder.recorders.sites import SiteRule, site_of
 from sonotheque.core.errors import Invalid
+from sonotheque.core.site import clean_site
 
 SM = "S4A03895_20200503_123456.wav"
 MOTH = "242A2604603691DD_20200503_123456.WAV"

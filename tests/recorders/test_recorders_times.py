@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.recorders.clock import ClockReading
 from embedder.recorders.times import ISSUES, resolve_time
+from sonotheque.core.clock import ClockReading
 from sonotheque.core.recording import TIME_SOURCES, RecordingTime
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -100,6 +100,9 @@ class FaultyOps(LocalFileOps):
     def link_new(self, source: str, target: str) -> bool:
         return self.step("link_new", lambda: super(FaultyOps, self).link_new(source, target))
 
+    def replace(self, source: str, target: str) -> None:
+        self.step("replace", lambda: super(FaultyOps, self).replace(source, target))
+
     def sync_dir(self, path: str) -> None:
         self.step("sync_dir", lambda: super(FaultyOps, self).sync_dir(path))
 
@@ -135,6 +138,13 @@ class ForgetfulOps(LocalFileOps):
         )
         return super().link_new(source, target)
 
+    def replace(self, source: str, target: str) -> None:
+        self.log.append(("replace", target))
+        assert self._bytes.get(os.stat(source).st_ino) == Path(source).read_bytes(), (
+            f"{source} put in place before its bytes are safe"
+        )
+        super().replace(source, target)
+
     def sync_dir(self, path: str) -> None:
         super().sync_dir(path)
         self.log.append(("sync_dir", path))
@@ -150,3 +160,30 @@ class ForgetfulOps(LocalFileOps):
                 self.after_power_cut(target / name, path)
             elif os.path.lexists(path):
                 (target / name).write_bytes(self._bytes.get(inode, b""))
+
+
+class LazyUnlinkOps(LocalFileOps):
+    """A disk on which a removed name is gone for good only when its folder was forced to disk; until then a power cut may bring it back.
+
+    ``moments``: for each removal, the files that a power cut at that moment could bring back, with their bytes.
+    """
+
+    def __init__(self) -> None:
+        self.pending: dict[str, bytes] = {}
+        self.moments: list[dict[str, bytes]] = []
+        self.trees: list[dict[str, bytes]] = []
+        self.watched: str | None = None
+
+    def unlink(self, path: str) -> None:
+        if os.path.exists(path):
+            self.pending[path] = Path(path).read_bytes()
+        super().unlink(path)
+        self.moments.append(dict(self.pending))
+        if self.watched:
+            base = Path(self.watched)
+            self.trees.append({p.relative_to(base).as_posix(): p.read_bytes() for p in base.rglob("*") if p.is_file()})
+
+    def sync_dir(self, path: str) -> None:
+        super().sync_dir(path)
+        for name in [name for name in self.pending if os.path.dirname(name) == path.rstrip("/")]:
+            del self.pending[name]

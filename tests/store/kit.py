@@ -204,5 +204,5 @@ class Twin:
 def by_identity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows in one order, for comparing: by site, date, recording, window, rank."""
     return sorted(
-        rows, key=lambda r: (r["site"], str(r["date"]), r["recording_id"], r["start_sample"], r.get("rank", 0))
+        rows, key=lambda r: (r["site"], str(r.get("date")), r["recording_id"], r["start_sample"], r.get("rank", 0))
     )

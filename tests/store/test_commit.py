@@ -150,6 +150,27 @@ def test_a_predictions_file_that_appears_at_the_last_moment_stops_the_attempt(tm
     assert kit.write_part(root, config, ITEMS).won
 
 
+def test_an_orphan_that_gc_removes_while_it_is_taken_for_ours(tmp_path):
+    """The attempt finds its predictions there already, of one that died; they go between that look and the commit."""
+
+    class Meanwhile(LocalFileOps):
+        def link_new(self, source, target):
+            done = super().link_new(source, target)
+            if "/embeddings/" in target:
+                Path(root, paths()[1]).unlink()
+            return done
+
+    donor, config = kit.new_store(tmp_path / "donor")
+    kit.write_part(donor, config, ITEMS)
+    root, _ = kit.new_store(tmp_path)
+    _, predictions = paths()
+    Path(root, predictions).parent.mkdir(parents=True)
+    Path(root, predictions).write_bytes(Path(donor, predictions).read_bytes())
+    assert kit.write_part(root, config, ITEMS, ops=Meanwhile()).won
+    assert kit.tree(root) == kit.tree(donor)
+    assert verify(root, [], deep=True).ok
+
+
 def test_two_processes_race_for_the_same_parts(tmp_path):
     """Each of the parts is won by exactly one process, and holds one process's vectors with that process's predictions."""
     root, config = kit.new_store(tmp_path)

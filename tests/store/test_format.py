@@ -12,6 +12,7 @@ import pytest
 
 import store as store_package
 from store import layout, load_ledger, write_snapshot
+from store.care import compact
 from store.schema import embeddings_schema, predictions_schema
 from tests.store import kit
 
@@ -123,7 +124,7 @@ def test_the_ledger_has_the_keys_listed(store):
     ledger = kit.footer(f"{root}/{name}")
     assert set(ledger) == set(table(5))
     assert (ledger["site"], ledger["date"], ledger["rows"]) == ("x/y z", None, 3)
-    assert (ledger["format_version"], ledger["store_digest"]) == (1, config.digest)
+    assert (ledger["format_version"], ledger["store_digest"]) == (2, config.digest)
     assert set(ledger["predictions"]) == {"file", "rows", "sha256"}
     (predictions,) = files_of(root, "predictions")
     assert ledger["predictions"]["file"] == Path(predictions).name
@@ -163,6 +164,23 @@ def test_a_snapshot_has_the_keys_listed(store):
         assert not part["embeddings"].startswith("/")
 
 
+def test_a_compacted_part_has_the_keys_listed(tmp_path):
+    """Section 9: what it has beyond an ordinary part, and nothing else."""
+    root, config = kit.new_store(tmp_path)
+    for name in "ab":
+        kit.write_part(root, config, [(kit.recording(f"{name}.wav"), 1)])
+    plain = kit.footer(f"{root}/{files_of(root, 'embeddings')[0]}")
+    made = compact(root)
+    assert made.made == 1
+    (footer,) = (f for n in files_of(root, "embeddings") if "compacted_from" in (f := kit.footer(f"{root}/{n}")))
+    said = table(9)
+    assert set(footer) - set(plain) == {key for key, where in said.items() if where == "the part"}
+    of_files = {key for key, where in said.items() if where == "each file"}
+    assert set(footer["files"][0]) - set(plain["files"][0]) == of_files - set(plain["files"][0])
+    changed = {k for k, v in plain["files"][0].items() if footer["files"][0][k] != v}
+    assert changed <= of_files
+
+
 def test_the_tree_is_as_drawn(store):
     """Every file lies where section 1 draws it."""
     root, _, _ = store
@@ -178,7 +196,7 @@ def test_the_tree_is_as_drawn(store):
         ):
             rule = rule.replace(re.escape(placeholder), pattern)
         rules.append(rule.replace("…", ".*"))
-    assert len(rules) == 6
+    assert len(rules) == 10
     names = list(kit.tree(root))
     assert len(names) == 4
     for name in names:

@@ -12,7 +12,7 @@ import pytest
 
 from sonotheque.core.errors import Unavailable
 from store import fsops
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, LocalFileOps, put_new, put_over, store_errors
 from tests.store.faults import FAULTS, FaultyOps, ForgetfulOps, PowerCut
 
 
@@ -73,6 +73,18 @@ class FileOpsContract:
             ops.link_new(source, f"{tmp_path}/no-folder/x")
         assert ops.read(source) == b"data"
 
+    def test_replace_takes_the_place_of_another_file(self, ops, tmp_path):
+        old = self.make(ops, f"{tmp_path}/x", b"old")
+        new = self.make(ops, f"{tmp_path}/x.tmp", b"new")
+        ops.replace(new, old)
+        assert ops.read(old) == b"new" and not ops.exists(new)
+
+    def test_replace_without_source_changes_nothing(self, ops, tmp_path):
+        old = self.make(ops, f"{tmp_path}/x", b"old")
+        with pytest.raises(FileNotFoundError):
+            ops.replace(f"{tmp_path}/nothing", old)
+        assert ops.read(old) == b"old"
+
     def test_unlink_may_be_repeated(self, ops, tmp_path):
         path = self.make(ops, f"{tmp_path}/x", b"data")
         ops.unlink(path)
@@ -103,6 +115,11 @@ class FileOpsContract:
         assert put_new(ops, f"{tmp_path}/_tmp", "2", target, b"second") is False
         assert ops.read(target) == b"first"
         assert ops.listdir(f"{tmp_path}/_tmp") == []
+
+    def test_put_over_replaces_at_once(self, ops, tmp_path):
+        target = self.make(ops, f"{tmp_path}/x.json", b"old")
+        put_over(ops, f"{tmp_path}/_tmp", "1", target, b"new")
+        assert ops.read(target) == b"new" and ops.listdir(f"{tmp_path}/_tmp") == []
 
 
 class TestLocal(FileOpsContract):
@@ -278,3 +295,26 @@ def test_put_new_is_whole_or_nothing_at_every_call(tmp_path, fault):
         assert target.read_bytes() == data and again is not None
         n += 1
     assert n >= 8
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_put_over_leaves_the_old_or_the_new_at_every_call(tmp_path, fault):
+    n = 0
+    while True:
+        root = tmp_path / str(n)
+        root.mkdir()
+        target = root / "x.json"
+        target.write_bytes(b"old bytes")
+        ops = FaultyOps(n, fault)
+        try:
+            put_over(ops, f"{root}/_tmp", "x", str(target), b"new bytes")
+        except (OSError, PowerCut):
+            assert ops.failed_call is not None
+        assert target.read_bytes() in (b"old bytes", b"new bytes")
+        if ops.failed_call is None:
+            assert target.read_bytes() == b"new bytes"
+            break
+        put_over(LocalFileOps(), f"{root}/_tmp", "y", str(target), b"new bytes")
+        assert target.read_bytes() == b"new bytes"
+        n += 1
+    assert n >= 7 and "replace" in ops.calls

@@ -16,7 +16,8 @@ from sonotheque.core.errors import Damaged
 from sonotheque.core.ids import recording_id
 from sonotheque.core.outcome import MEANING, Outcome, Status
 from store import Archive, LedgerFile, Part, load_ledger, part_id, write_snapshot
-from store.ledger import read_part, resolve_live
+from store.ledger import read_part
+from store.live import resolve_live
 from tests.store import kit
 
 
@@ -206,7 +207,8 @@ def test_readers_see_the_live_rows_once(operations):
         assert snapshot.live_rows == len(twin.rows)
         with Archive(root) as archive:
             for view, rows in (("embeddings", twin.rows), ("predictions", twin.predictions)):
-                found = archive.sql(f"SELECT * FROM {view}").to_pylist()
+                own = " EXCLUDE (deployment, hour)" if view == "predictions" else ""
+                found = archive.sql(f"SELECT *{own} FROM {view}").to_pylist()
                 assert kit.by_identity(found) == kit.by_identity(ordered(found, rows))
             blocks = [(t.to_pylist(), v) for t, v in archive.vectors()]
         streamed = [{**row, "embedding": v.tolist()} for rows, vs in blocks for row, v in zip(rows, vs, strict=True)]

@@ -45,7 +45,13 @@ def same(found, expected):
 
 
 def sql_rows(archive, view):
-    return archive.sql(f"SELECT * FROM {view}").to_pylist()
+    """The rows as stored; the catalog's own columns, and the date a window itself begins on, have tests of their own."""
+    own = " EXCLUDE (deployment, hour, date)" if view == "predictions" else ""
+    return archive.sql(f"SELECT *{own} FROM {view}").to_pylist()
+
+
+def without_date(rows):
+    return [{key: value for key, value in row.items() if key != "date"} for row in rows]
 
 
 @pytest.fixture(scope="module", params=["float16", "float32"])
@@ -58,7 +64,7 @@ def test_sql(store):
     root, twin = store
     with Archive(root) as archive:
         same(sql_rows(archive, "embeddings"), twin.rows)
-        same(sql_rows(archive, "predictions"), twin.predictions)
+        same(sql_rows(archive, "predictions"), without_date(twin.predictions))
 
 
 def test_vectors(store):
@@ -177,7 +183,7 @@ def test_times_are_exact_to_the_microsecond(tmp_path, time, rate_factor):
     write_snapshot(root, config, load_ledger(root))
     with Archive(root) as archive:
         same(sql_rows(archive, "embeddings"), twin.rows)
-        same(sql_rows(archive, "predictions"), twin.predictions)
+        same(sql_rows(archive, "predictions"), without_date(twin.predictions))
 
 
 def test_a_utc_time_given_in_another_zone_is_stored_as_utc(tmp_path):
@@ -216,7 +222,7 @@ def test_any_path(tmp_path, path):
     write_snapshot(root, config, load_ledger(root))
     with Archive(root) as archive:
         same(sql_rows(archive, "embeddings"), twin.rows)
-        same(sql_rows(archive, "predictions"), twin.predictions)
+        same(sql_rows(archive, "predictions"), without_date(twin.predictions))
     ((_, entry),) = load_ledger(root).live.values()
     assert entry.path == path
     assert "\udce9" not in printable_path(path)
@@ -283,7 +289,7 @@ def test_a_part_without_rows_reads_beside_others(tmp_path):
     with Archive(root) as archive:
         assert len(archive.snapshot.parts) == 2
         same(sql_rows(archive, "embeddings"), twin.rows)
-        same(sql_rows(archive, "predictions"), twin.predictions)
+        same(sql_rows(archive, "predictions"), without_date(twin.predictions))
         assert sum(t.num_rows for t, _ in archive.vectors()) == len(twin.rows)
 
 
@@ -314,7 +320,7 @@ def test_the_store_s_own_folder_may_have_any_name(tmp_path, name):
     twin.add(newer, 1)
     with Archive(root) as archive:
         same(sql_rows(archive, "embeddings"), twin.rows)
-        same(sql_rows(archive, "predictions"), twin.predictions)
+        same(sql_rows(archive, "predictions"), without_date(twin.predictions))
 
 
 def test_vectors_come_in_blocks_of_at_most_8192(tmp_path):

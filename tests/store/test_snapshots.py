@@ -57,20 +57,21 @@ def test_an_old_snapshot_never_changes(store):
 
 def test_what_a_snapshot_says_of_a_part(store):
     root, config = store
-    (old,) = load_ledger(root).parts
-    rec = kit.recording("a.wav", version=2, replaces=[old])
+    kit.write_part(root, config, [(kit.recording("b.wav"), 3), (kit.recording("c.wav"), 2)])
+    (old,) = (name for name, p in load_ledger(root).parts.items() if p.rows == 5)
+    rec = kit.recording("b.wav", version=2, replaces=[old])
     kit.write_part(root, config, [(rec, 1)], site="x/y", date=None)
     snapshot = snap(root, config)
     assert snapshot.store_digest == config.digest
-    assert snapshot.live_rows == 1
+    assert snapshot.live_rows == 6
     by_id = {p.part_id: p for p in snapshot.parts}
-    assert len(by_id) == 2
+    assert len(by_id) == 3
     for p in snapshot.parts:
         sizes = [Path(root, f).stat().st_size for f in (p.embeddings, p.predictions)]
         assert p.bytes == sum(sizes)
         assert p.sha256 == kit.sha256_of(f"{root}/{p.embeddings}")
-    assert (by_id[old].rows, by_id[old].live_rows, by_id[old].superseded) == (3, 0, (rec.recording_id,))
-    (new,) = set(by_id) - {old}
+    assert (by_id[old].rows, by_id[old].live_rows, by_id[old].superseded) == (5, 2, (rec.recording_id,))
+    (new,) = (p.part_id for p in snapshot.parts if p.site == "x/y")
     assert (by_id[new].site, by_id[new].date, by_id[new].superseded) == ("x/y", None, ())
     assert snapshot.bytes == sum(p.bytes for p in snapshot.parts)
 

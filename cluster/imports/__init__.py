@@ -1,0 +1,1 @@
+"""Stores from what other programs have computed: perch-cpu-inference, perch-hoplite."""

@@ -1,0 +1,1 @@
+"""Asking a store: filters, views, the catalog."""

@@ -1,0 +1,1 @@
+"""Changes of places, clocks and deployments after the fact."""
