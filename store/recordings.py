@@ -17,6 +17,7 @@ from store.ledger import LedgerFile, read_part
 from store.snapshots import SnapshotPart
 
 _READERS = 8
+_TEXT = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one a call
 SCHEMA: Final[dict[str, Any]] = {
     "recording_id": pl.Int64,
     "part_id": pl.String,
@@ -113,7 +114,7 @@ def _row(part_id: str, site: str, entry: LedgerFile, detail: dict[str, Any]) -> 
         _degrees(device.get("latitude")),
         _degrees(device.get("longitude")),
         device.get("recorder"),
-        json.dumps(device, ensure_ascii=False),
+        _TEXT.encode(device),
         entry.size_bytes,
         entry.mtime_ns,
     )

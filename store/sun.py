@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 Moments = NDArray[np.datetime64]
 _HALF_DAY_MIN = 720.0
-_POLAR_DEG = 65.7  # the sun rises and sets on every day nearer to the equator
 _DAY = timedelta(days=1)
 
 
@@ -32,19 +31,24 @@ def sun_events(latitude: float, longitude: float, first: date, last: date) -> tu
     sunrises, sunsets : datetime64[us], each sorted
         In UTC. Days without the event (polar day and night) have none.
     """
-    days = [first - _DAY + timedelta(n) for n in range((last - first).days + 3)]
-    return _moments(sunrise, latitude, longitude, days), _moments(sunset, latitude, longitude, days)
+    days = [  # one more at each end, for what lies between two
+        first - 2 * _DAY + timedelta(n) for n in range((last - first).days + 5)
+    ]
+    low, high = np.datetime64(first - _DAY, "us"), np.datetime64(last + 2 * _DAY, "us")
+    found = (_moments(event, latitude, longitude, days) for event in (sunrise, sunset))
+    rise, fall = (moments[(moments >= low) & (moments < high)] for moments in found)
+    return rise, fall
 
 
 def _moments(event: Callable[..., datetime], latitude: float, longitude: float, days: list[date]) -> Moments:
     found = {at for day in days if (at := _event(event, latitude, longitude, day)) is not None}
     moments = np.array(sorted(found), "datetime64[us]")
     # Astral works by UTC days: on the one day of a year on which the event moves over midnight UTC it finds it twice, a minute
-    # apart, or not at all; then it lies half way between its neighbours, to a few seconds.
+    # apart, or not at all; then it lies half way between its neighbours, to a few seconds. (Where the sun really stays below or
+    # above the horizon for a single day, it grazes it at that moment.)
     moments = moments[np.diff(moments, prepend=np.datetime64(0, "us")) > np.timedelta64(12, "h")]
-    if abs(latitude) >= _POLAR_DEG:
-        return moments
-    gaps = np.flatnonzero(np.diff(moments) > np.timedelta64(36, "h"))
+    apart = np.diff(moments)
+    gaps = np.flatnonzero((apart > np.timedelta64(36, "h")) & (apart < np.timedelta64(60, "h")))
     between = moments[gaps] + (moments[gaps + 1] - moments[gaps]) // 2
     return np.sort(np.concatenate([moments, between]))
 

@@ -80,7 +80,7 @@ def _say_compaction(store: str, found: CompactionReport) -> None:
         say(f"  {size(found.bytes_read)} read{written}; snapshot {found.snapshot}")
         if not found.dry_run:
             say(
-                f"  the old parts stay for readers of older snapshots; `sonotheque gc --store {store}` removes them in a day"
+                f"  the old parts stay for readers of older snapshots; `sonotheque gc --store {store}` removes them when no snapshot needs them"
             )
     else:
         say(f"{store}: nothing to compact in {found.parts_before:,} parts; snapshot {found.snapshot}")
@@ -124,11 +124,16 @@ def _say_garbage(store: str, found: GarbageReport) -> None:
         f"{store}: {size(found.bytes_freed)} {verb}: {found.parts:,} superseded parts, {found.predictions:,} orphaned predictions files, "
         f"{len(found.snapshots):,} snapshots, {found.catalog_files:,} catalog files, {found.temporary_files:,} leftovers"
     )
-    say(f"  snapshots kept: {', '.join(map(str, found.snapshots_kept)) or 'none'}")
+    numbers = found.snapshots_kept
+    kept = (
+        ", ".join(map(str, numbers)) if len(numbers) < 9 else f"{len(numbers):,} of {numbers[0]:,} to {numbers[-1]:,}"
+    )
+    say(f"  snapshots kept: {kept or 'none'}")
     if found.waiting:
+        say(f"  {found.waiting:,} superseded parts ({size(found.waiting_bytes)}) stay for now")
+    if found.listed:
         say(
-            f"  {found.waiting:,} superseded parts ({size(found.waiting_bytes)}) stay for now: "
-            "in their grace period, or in a snapshot that is kept"
+            f"    {found.listed:,} of them only because a kept snapshot lists them: --keep-snapshots 1 keeps the newest alone"
         )
     for note in found.notes:
         say(f"  note: {note}")

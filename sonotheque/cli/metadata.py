@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import typer
 
+_SHOWN = 20
+_WHY: Final = {
+    "no_deployment": "no folder or prefix fits",
+    "outside_deployments": "outside the dates",
+    "several_deployments": "more than one fits",
+}
 _STORE = typer.Option(..., "--store", metavar="DIR", help="The store's folder.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 _DRY = typer.Option(False, "--dry-run", help="Show what would change and write nothing.")
@@ -18,6 +25,8 @@ sonotheque metadata import deployments.csv --store archive --dry-run
 sonotheque metadata site A01 --store archive --rename "Oak wood" --zone Europe/Paris --latitude 47.1 --longitude 4.9
 
 sonotheque metadata clock --store archive --site A01 --from 2025-05-01 --add-seconds 3600 --reason "set an hour slow"
+
+sonotheque metadata show --store archive
 
 sonotheque metadata history --store archive
 
@@ -39,6 +48,7 @@ def register(app: typer.Typer) -> None:
     group.command("clock", epilog="Example: sonotheque metadata clock --store archive --site A01 --clock-zone UTC")(
         clock
     )
+    group.command("show", epilog="Example: sonotheque metadata show --store archive --json")(show)
     group.command("history", epilog="Example: sonotheque metadata history --store archive")(history)
     group.command("undo", epilog="Example: sonotheque metadata undo 3 --store archive")(undo)
     app.add_typer(group, name="metadata")
@@ -70,7 +80,7 @@ def site(
         "auto",
         "--keep",
         metavar="auto|clock|instant",
-        help="What a new zone leaves alone: the wall clock or UTC [auto: the clock where the time came from a file name].",
+        help="What a new zone leaves alone: what the recorder's clock showed, or UTC [auto: UTC where the source had an offset].",
     ),
     latitude: float = typer.Option(None, "--latitude", metavar="DEG", help="North positive."),
     longitude: float = typer.Option(None, "--longitude", metavar="DEG", help="East positive."),
@@ -94,13 +104,18 @@ def clock(
     recording: str = typer.Option(
         None, "--recording", metavar="GLOB", help="Recordings of these paths; * and ? allowed."
     ),
-    date_from: str = typer.Option(None, "--from", metavar="DATE", help="From this local date, as stored."),
-    date_to: str = typer.Option(None, "--to", metavar="DATE", help="Up to this local date, as stored."),
+    date_from: str = typer.Option(None, "--from", metavar="DATE", help="From this local date."),
+    date_to: str = typer.Option(None, "--to", metavar="DATE", help="Up to this local date, included."),
     add_seconds: float = typer.Option(
         0.0, "--add-seconds", metavar="S", help="Add to the clock; positive if it was slow."
     ),
     clock_zone: str = typer.Option(
         None, "--clock-zone", metavar="ZONE", help="The zone the clock was set to, often UTC."
+    ),
+    ignore_offsets: bool = typer.Option(
+        False,
+        "--ignore-offsets",
+        help="With --clock-zone: also where the recorder wrote an offset (or UTC) beside the time.",
     ),
     by: str = _BY,
     reason: str = _REASON,
@@ -112,7 +127,7 @@ def clock(
     from store.metadata import ClockChange, Scope
 
     scope = Scope(site, deployment, recording, date_from, date_to)
-    change = ClockChange(scope, add_seconds, clock_zone)
+    change = ClockChange(scope, add_seconds, clock_zone, ignore_offsets)
     return _print(change_clock(store, change, by=by, reason=reason, dry_run=dry_run), as_json=as_json)
 
 
@@ -128,6 +143,39 @@ def undo(
     from search_api.metadata import undo_change
 
     return _print(undo_change(store, change, by=by, reason=reason, dry_run=dry_run), as_json=as_json)
+
+
+def show(store: str = _STORE, as_json: bool = _JSON) -> int:
+    """List the sites as they are now: zone, place, dates, and what they were stored as."""
+    from search_api.metadata import show as sites
+    from sonotheque.cli.fitting import fitted
+    from sonotheque.cli.output import document, say
+
+    found = sites(store)
+    if as_json:
+        document(found)
+    else:
+        titles = ["site", "recordings", "first", "last", "zone", "place", "deployments", "notes"]
+        say(fitted(titles, [_site_row(s) for s in found], right=(1, 6)))
+    return 0
+
+
+def _site_row(site: dict[str, Any]) -> list[str]:
+    notes = [f"stored as {', '.join(site['was'])}"] if site["was"] else []
+    notes += [f"{site['zones']} zones"] if site["zones"] > 1 else []
+    notes += [f"{site['places']} places"] if site["places"] > 1 else []
+    notes += [f"clock of {site['clock_corrected']:,} put right"] if site["clock_corrected"] else []
+    notes += [f"UTC of {site['without_utc']:,} unknown"] if site["without_utc"] else []
+    return [
+        site["site"],
+        f"{site['recordings']:,}",
+        str(site["first_date"] or ""),
+        str(site["last_date"] or ""),
+        site["zone"] or "unknown",
+        "unknown" if site["latitude"] is None else f"{site['latitude']:.4f} {site['longitude']:.4f}",
+        f"{site['deployments']:,}",
+        "; ".join(notes),
+    ]
 
 
 def history(store: str = _STORE, as_json: bool = _JSON) -> int:
@@ -157,24 +205,54 @@ def _print(told: Any, *, as_json: bool) -> int:
         return 0
     say(f"{f'change {told.number}' if told.number else 'dry run'}: {told.text}")
     what = ", ".join(f"{name} {count:,}" for name, count in told.by_column.items())
-    say(f"  {told.changed:,} of {told.recordings:,} recordings change" + (f" ({what})" if what else ""))
-    for row in told.sites[:20]:
-        say(f"    {row['recordings']:,} recordings of {row['was']!r} are now of {row['site']!r}")
+    say(
+        f"  about {told.concerned:,} of {told.recordings:,} recordings; {told.changed:,} change"
+        + (f" ({what})" if what else "")
+    )
     if told.match:
         _print_match(told.match)
+    _print_list(f"{_recordings(row['recordings'])} of {row['was']!r}: now of {row['site']!r}" for row in told.sites)
+    _print_list(
+        f"{_recordings(row['recordings'])} of {row['site']!r}: zone {row['was'] or 'unknown'} -> {row['zone'] or 'unknown'}"
+        for row in told.zones
+    )
+    _print_list(
+        f"site {row['site']!r} was there already: with {row['joining']:,} more it has {row['recordings'] + row['joining']:,} recordings"
+        for row in told.joined
+    )
+    _print_list(f"change {row['change']} goes on holding over the table: {row['text']}" for row in told.over_table)
+    _print_list(f"change {row['change']} is about no recording any more: {row['text']}" for row in told.idle)
     say("  nothing is embedded again" + ("" if told.number else "; nothing was written"))
     return 0
 
 
-def _print_match(match: Any) -> None:
+def _recordings(count: int) -> str:
+    return f"{count:,} recording{'' if count == 1 else 's'}"
+
+
+def _print_list(lines: Iterable[str]) -> None:
     from sonotheque.cli.output import say
 
-    for name, count in match.matched.items():
-        say(f"    deployment {name}: {count:,} recordings")
-    for word, count in match.outside.items():
-        say(f"    {count:,} recordings are in none: {word.replace('_', ' ')}")
-    for path, word in match.outside_paths[:5]:
-        say(f"      {path} ({word.replace('_', ' ')})")
+    for number, line in enumerate(lines):
+        if number == _SHOWN:
+            say("    ... (--json has all)")
+            return
+        say(f"    {line}")
+
+
+def _print_match(match: Any) -> None:
+    _print_list(f"deployment {name}: {_recordings(count)}" for name, count in match.matched.items())
     if match.unused:
-        more = f" and {len(match.unused) - 8} more" if len(match.unused) > 8 else ""
-        say(f"    deployments without recordings: {', '.join(match.unused[:8])}{more}")
+        more = f" and {len(match.unused) - 8:,} more" if len(match.unused) > 8 else ""
+        _print_list([f"deployments without recordings: {', '.join(match.unused[:8])}{more}"])
+    for word, count in match.outside.items():
+        paths = [path for path, why in match.outside_paths if why == word]
+        _print_list(
+            [f"{_recordings(count)} in none, {_WHY[word]}: {', '.join(paths[:3])}{' ...' if count > 3 else ''}"]
+        )
+    if "no_deployment" in match.outside and match.unused:
+        _print_list(
+            [
+                "a table's column `folder` or `prefix` says where a deployment's files are, if not in a folder of its id or site"
+            ]
+        )

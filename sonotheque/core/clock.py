@@ -16,6 +16,9 @@ from sonotheque.core.errors import Invalid
 AMBIGUOUS: Final = "ambiguous_local_time"
 NONEXISTENT: Final = "nonexistent_local_time"
 _OFFSET_MIN_LOW, _OFFSET_MIN_HIGH = -12 * 60, 14 * 60  # the offsets in civil use: UTC-12 to UTC+14
+# Entries of the zone database's folder that are no zones: placeholders, this machine's own, and copies that count leap seconds.
+_NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})
+_NO_PLACES_BELOW = ("posix/", "right/")
 _OFFSET = re.compile(r"([+-])(\d{1,2})(?::?(\d{2}))?")
 _ISO = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
@@ -154,7 +157,8 @@ def load_zone(name: str, what: str = "time zone") -> zoneinfo.ZoneInfo:
         If there is no such zone; the message offers near names.
     """
     try:
-        return zoneinfo.ZoneInfo(name)
+        is_place = not (name in _NO_PLACES or name.startswith(_NO_PLACES_BELOW))
+        return zoneinfo.ZoneInfo(name if is_place else "")
     # A folder of the zone database is an OSError, a path out of it a ValueError, anything else ZoneInfoNotFoundError.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise Invalid(f"{what} {name!r} is not an IANA time zone; {_near_zones(name)}") from None

@@ -80,8 +80,9 @@ class DeploymentTable:
         self._by_place: dict[str, list[Deployment]] = {}
         self._by_site: dict[str, list[Deployment]] = {}
         for deployment in self.deployments:
-            if deployment.site and not deployment.folder and not deployment.prefix:
-                self._by_site.setdefault(deployment.site, []).append(deployment)
+            if not deployment.folder and not deployment.prefix:
+                for name in {deployment.id, deployment.site} - {""}:
+                    self._by_site.setdefault(name, []).append(deployment)
             for place in {deployment.id, deployment.folder, deployment.prefix} - {""}:
                 self._by_place.setdefault(place, []).append(deployment)
 
@@ -139,10 +140,7 @@ class DeploymentTable:
         words = base.split("_")
         deepest = len(folders) + 1
         names += [(deepest, name) for name in {prefix, *("_".join(words[:n]) for n in range(1, len(words)))} - {""}]
-        found = _deepest(names, self._by_place)
-        if not found:
-            found = _deepest([(0, site), *names], self._by_site) or _deepest([(0, site)], self._by_place)
-        return found
+        return _deepest(names, self._by_place) or _deepest([(0, site), *names], self._by_site)
 
 
 def choose(places: Sequence[object], inside: Sequence[tuple[int, Deployment, bool]]) -> Match:

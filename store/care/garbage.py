@@ -48,6 +48,8 @@ class GarbageReport:
     waiting, waiting_bytes : int
         Parts that nobody's rows are in and that are still in their grace period, listed in a kept snapshot, or the reason why older
         rows on disk are superseded.
+    listed : int
+        Of ``waiting``: those whose grace period is over and that a kept snapshot lists.
     notes : list of str
         Snapshots that cannot be read.
     """
@@ -62,6 +64,7 @@ class GarbageReport:
     temporary_files: int = 0
     waiting: int = 0
     waiting_bytes: int = 0
+    listed: int = 0
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +142,7 @@ class _Run:
         kept = kept_snapshots(snapshots, keep, self.grace_s, self.now_s)
         dead = dead_parts(self.ledger)
         committed_s = {p.part_id: self._mtime(p.embeddings) for p in dead}
-        may_go, wait = due(dead, snapshots, kept, committed_s, self.grace_s, self.now_s)
+        may_go, listed_still, wait = due(dead, snapshots, kept, committed_s, self.grace_s, self.now_s)
         self._require_sound_copies(may_go, listed)
         self.report.snapshots_kept = sorted(kept)
         for seen in snapshots:
@@ -151,7 +154,8 @@ class _Run:
         waves = Waves(self.ledger, may_go)
         for wave in waves:
             self._remove_parts(wave)
-        for part in [*wait, *waves.held_back]:
+        self.report.listed = len(listed_still)
+        for part in [*listed_still, *wait, *waves.held_back]:
             self.report.waiting += 1
             self.report.waiting_bytes += sum(self._size(f) for f in (part.embeddings, part.predictions) if f)
         self._remove_orphans()

@@ -153,8 +153,8 @@ def due(
     committed_s: Mapping[str, float],
     grace_s: float,
     now_s: float,
-) -> tuple[list[Part], list[Part]]:
-    """Split dead parts into those that may go and those that must wait.
+) -> tuple[list[Part], list[Part], list[Part]]:
+    """Split dead parts into those that may go, those that only a kept snapshot keeps, and those in their grace period.
 
     Parameters
     ----------
@@ -168,10 +168,11 @@ def due(
         Part id -> time of its file.
     """
     may_go: list[Part] = []
+    listed: list[Part] = []
     wait: list[Part] = []
     for part in parts:
         since = unused_since(part.part_id, committed_s[part.part_id], snapshots)
-        listed = any(s.number in kept and (s.parts is None or part.part_id in s.parts) for s in snapshots)
+        is_listed = any(s.number in kept and (s.parts is None or part.part_id in s.parts) for s in snapshots)
         old = since is not None and now_s - since >= grace_s
-        (may_go if old and not listed else wait).append(part)
-    return may_go, wait
+        (wait if not old else listed if is_listed else may_go).append(part)
+    return may_go, listed, wait

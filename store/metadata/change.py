@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, ClassVar, Final
 
 from sonotheque.core.clock import load_zone, parse_iso
-from sonotheque.core.deployment import Deployment
+from sonotheque.core.deployments import Deployment
 from sonotheque.core.errors import Invalid
 from sonotheque.core.site import clean_site
 
@@ -27,8 +27,9 @@ class SiteChange:
     zone : str or None
         IANA name.
     keep : str
-        What a new zone leaves as it is: ``clock``, the wall-clock time (UTC follows from the zone), or ``instant``, UTC
-        (local time follows). ``auto``: ``clock`` where the time came from a name or table without an offset, else ``instant``.
+        What a new zone leaves as it is: ``clock``, what the recorder's clock showed (UTC follows from the zone), or ``instant``,
+        UTC as it was so far (local time follows). ``auto``: ``clock`` where only a clock was read, ``instant`` where the source
+        had an offset; see :mod:`store.metadata.readings`.
     latitude, longitude : float or None
         Degrees; both or neither.
 
@@ -76,13 +77,15 @@ class SiteChange:
 class Scope:
     """Which recordings a clock's correction is about; every field narrows it.
 
+    Site, deployment and dates are as the changes before this one left them: a site that is renamed later keeps its corrected clock.
+
     Attributes
     ----------
     site, deployment : str or None
     recording : str or None
         Path; ``*`` and ``?`` stand for any characters and any one.
     date_from, date_to : str or None
-        Local dates as stored, ISO 8601, both included.
+        Local dates, ISO 8601, both included.
     """
 
     site: str | None = None
@@ -97,6 +100,18 @@ class Scope:
                 date.fromisoformat(text or "2000-01-01")
             except ValueError:
                 raise Invalid(f"date {text!r}: expected a date such as 2025-05-03") from None
+        if self.date_from and self.date_to and self.date_from > self.date_to:
+            raise Invalid(f"dates {self.date_from} to {self.date_to}: the first is after the last")
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it depends on what earlier changes say, and not on paths alone."""
+        return self.site is not None or self.deployment is not None or self.is_dated
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether dates narrow it."""
+        return self.date_from is not None or self.date_to is not None
 
     @property
     def text(self) -> str:
@@ -116,19 +131,24 @@ class ClockChange:
     ----------
     scope : Scope
     add_s : float
-        Seconds; positive if the clock was slow.
+        Seconds to add to what the clock showed; positive if it was slow.
     clock_zone : str or None
-        IANA name; decides UTC where the time came from a name or table without an offset.
+        IANA name; decides UTC where only a clock was read.
+    ignore_offsets : bool
+        Take it also where the source had an offset of its own: then only what its clock showed counts.
     """
 
     kind: ClassVar[str] = "clock"
     scope: Scope
     add_s: float = 0.0
     clock_zone: str | None = None
+    ignore_offsets: bool = False
 
     def __post_init__(self) -> None:
         if self.clock_zone is not None:
             load_zone(self.clock_zone, "clock time zone")
+        elif self.ignore_offsets:
+            raise Invalid("without the recordings' offsets the zone of the clock decides: give it")
         if not abs(self.add_s) < 400 * 366 * 86_400:
             raise Invalid(f"{self.add_s:g} seconds cannot be a clock's error")
         if self.add_s == 0 and self.clock_zone is None:
@@ -139,6 +159,7 @@ class ClockChange:
         """The change in words."""
         words = [f"{self.add_s:+g} s"] if self.add_s else []
         words += [f"set to {self.clock_zone}"] if self.clock_zone else []
+        words += ["whatever offset was recorded"] if self.ignore_offsets else []
         return f"clock of {self.scope.text}: {', '.join(words)}"
 
 
@@ -154,7 +175,8 @@ class DeploymentsChange:
     @property
     def text(self) -> str:
         """The change in words."""
-        return f"{len(self.deployments)} deployments {'added ' if self.add else ''}from {self.source or 'a table'}"
+        what = "1 deployment" if len(self.deployments) == 1 else f"{len(self.deployments)} deployments"
+        return f"{what} {'added ' if self.add else ''}from {self.source or 'a table'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +216,7 @@ def change_of(value: dict[str, Any]) -> Change:
         rows = tuple(_deployment_of(d) for d in value["deployments"])
         return DeploymentsChange(rows, value["source"], value["add"])
     if kind == "clock":
-        return ClockChange(Scope(**value["scope"]), value["add_s"], value["clock_zone"])
+        return ClockChange(Scope(**value["scope"]), value["add_s"], value["clock_zone"], value["ignore_offsets"])
     if kind == "site":
         return SiteChange(**{name: value[name] for name in SiteChange.__slots__})
     if kind == "undo":

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 
 from sonotheque.core.errors import Conflict, Damaged, NotFound
 from sonotheque.core.ids import digest_of
+from sonotheque.core.recording import printable_path
 from store import layout
 from store.config import temp_name
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
-from store.metadata.change import Change, DeploymentsChange, Undo, change_of, change_to_json
+from store.metadata.change import Change, ClockChange, DeploymentsChange, Undo, change_of, change_to_json
 
 LOG_VERSION = 1
 _NAME = re.compile(r"([1-9][0-9]*)\.json")
@@ -51,17 +52,20 @@ class MetadataState:
         Number of the newest change; 0 if there is none.
     changes : tuple of Change
         Those that hold, in their order: each speaks of things as the ones before it left them. A table of deployments that a later
-        one replaces is not among them.
+        one replaces is among them only if a clock's change between the two may speak of what it said.
     entries : tuple of Entry
         The history.
     undone : frozenset of int
         Numbers of changes that are taken back.
+    numbers : tuple of int
+        Of ``changes``.
     """
 
     version: int = 0
     changes: tuple[Change, ...] = ()
     entries: tuple[Entry, ...] = ()
     undone: frozenset[int] = frozenset()
+    numbers: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -99,15 +103,31 @@ def state_of(entries: tuple[Entry, ...]) -> MetadataState:
     for entry in reversed(entries):  # the last word first: an undo that is undone takes nothing back
         if isinstance(entry.change, Undo) and entry.number not in undone:
             undone.add(entry.change.change)
-    changes: list[Change] = []
-    for entry in entries:
+    held = [e for e in entries if e.number not in undone and not isinstance(e.change, Undo)]
+    kept = _without_replaced(held)
+    return MetadataState(
+        entries[-1].number if entries else 0,
+        tuple(e.change for e in kept),
+        entries,
+        frozenset(undone),
+        tuple(e.number for e in kept),
+    )
+
+
+def _without_replaced(held: list[Entry]) -> list[Entry]:
+    """Leave out the tables of deployments that nothing follows from any more."""
+    kept: list[Entry] = []
+    replaced = False
+    for entry in reversed(held):
         change = entry.change
-        if entry.number in undone or isinstance(change, Undo):
-            continue
-        if isinstance(change, DeploymentsChange) and not change.add:
-            changes = [c for c in changes if not isinstance(c, DeploymentsChange)]
-        changes.append(change)
-    return MetadataState(entries[-1].number if entries else 0, tuple(changes), entries, frozenset(undone))
+        if isinstance(change, DeploymentsChange):
+            if replaced:
+                continue
+            replaced = not change.add
+        elif isinstance(change, ClockChange) and change.scope.is_placed:
+            replaced = False  # it means the sites and deployments of the table before it
+        kept.append(entry)
+    return kept[::-1]
 
 
 def write_change(
@@ -129,7 +149,7 @@ def write_change(
         Who says so; user@host by default.
     reason : str
     check : callable, optional
-        Gets the state the change would come after, as it is at that moment; may raise.
+        Gets the state that the change will come after, again for each attempt; may raise.
 
     Raises
     ------
@@ -141,11 +161,11 @@ def write_change(
         Disk full or read-only.
     """
     ops = ops or LocalFileOps()
-    said_by = by or f"{_user()}@{socket.gethostname()}"
+    said_by = _one_line(by or "") or f"{_user()}@{socket.gethostname()}"
+    reason = _one_line(reason)
     while True:
         state = read_metadata(root, ops=ops)
-        if isinstance(change, Undo):
-            _check_undo(root, state, change)
+        check_undo(root, state, change)
         if check:
             check(state)
         number = state.version + 1
@@ -194,11 +214,19 @@ def _entry(root: str, number: int, ops: FileOps) -> Entry:
         ) from error
 
 
-def _check_undo(root: str, state: MetadataState, undo: Undo) -> None:
-    if not 1 <= undo.change <= state.version:
-        raise NotFound(f"{root} has no change {undo.change}; `sonotheque metadata history --store {root}` lists them")
-    if undo.change in state.undone:
-        raise Conflict(f"change {undo.change} is taken back already; undo that undo to bring it again")
+def check_undo(root: str, state: MetadataState, change: Change) -> None:
+    """Raise NotFound or Conflict if a change is an undo of what is not there, or is taken back already."""
+    if not isinstance(change, Undo):
+        return
+    if not 1 <= change.change <= state.version:
+        raise NotFound(f"{root} has no change {change.change}; `sonotheque metadata history --store {root}` lists them")
+    if change.change in state.undone:
+        by = next(e.number for e in state.entries if e.change == change and e.number not in state.undone)
+        raise Conflict(f"change {change.change} is taken back already, by change {by}; undo {by} to bring it again")
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in printable_path(text)).split())
 
 
 def _user() -> str:

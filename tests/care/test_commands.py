@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from cluster.care import clean_store, compact_store, migrate_store
 from cluster.job import heartbeat, new_job, store_lock
+from cluster.status import verify_store
 from sonotheque.cli.main import app
 from sonotheque.core.errors import Conflict, NotFound
 from store import load_ledger, read_config, read_snapshot
 from tests.care.golden import make_v1
 from tests.care.support import many_small, seen, set_times, snap
-from tests.cluster.support import cli
+from tests.cluster.support import cli, make_archive, write_wav
+from tests.cluster.support import run as embed_run
 from tests.store import kit
 from tests.store.test_verify import flip
 
@@ -79,10 +81,12 @@ def test_min_parts(store):
 def test_gc_tells_what_it_did(store):
     run("compact", "--store", store)
     told = run("gc", "--store", store)
-    assert "0 superseded parts" in told and "6 superseded parts" in told and "stay for now" in told
+    assert ": 0 superseded parts" in told and "6 superseded parts" in told and "stay for now" in told
+    assert "--keep-snapshots" not in told
     set_times(store, ["snapshots/1.json", "snapshots/2.json"], time.time() - 48 * 3600)
     for part in load_ledger(store).parts.values():
         set_times(store, [part.embeddings, part.predictions], time.time() - 49 * 3600)
+    assert "6 of them only because a kept snapshot lists them: --keep-snapshots 1" in run("gc", "--store", store)
     dry = json.loads(run("gc", "--store", store, "--keep-snapshots", 1, "--dry-run", "--json"))
     told = run("gc", "--store", store, "--keep-snapshots", 1)
     assert (
@@ -91,7 +95,7 @@ def test_gc_tells_what_it_did(store):
     assert (dry["dry_run"], dry["parts"], dry["snapshots"], dry["snapshots_kept"]) == (True, 6, [1], [2])
     assert set(dry) == {
         "dry_run", "bytes_freed", "parts", "predictions", "snapshots", "snapshots_kept", "catalog_files", "temporary_files",
-        "waiting", "waiting_bytes", "notes",
+        "waiting", "waiting_bytes", "listed", "notes",
     }  # fmt: skip
     assert len(load_ledger(store).parts) == 1
 
@@ -219,3 +223,28 @@ def test_a_dry_run_leaves_nothing_at_all(store):
     for verb in VERBS.values():
         verb(store, dry_run=True)
     assert sorted(p.as_posix() for p in Path(store).rglob("*")) == before
+
+
+def test_runs_before_and_after(tmp_path):
+    """Embedded folder by folder, compacted, cleaned: the next run has nothing to do, a changed file is done again, all adds up."""
+    archive, store = make_archive(tmp_path / "archive", sites=2, days=1, files=4), str(tmp_path / "store")
+    for folder in sorted(p for p in archive.rglob("*") if p.is_dir()):
+        for file in sorted(folder.glob("*.wav")):
+            embed_run(file, tmp_path / "store", root=str(archive))
+    first = verify_store(store)
+    assert first.ok and first.planned == 8 and first.parts == 8
+    rows = seen(store)
+    assert compact_store(store, min_parts=2).parts_after == 2
+    assert seen(store) == rows
+    again = embed_run(archive, tmp_path / "store")
+    assert (again.done, again.skipped, again.failed) == (0, 8, 0) and len(load_ledger(store).parts) == 10
+    changed = next(archive.rglob("*.wav"))
+    write_wav(changed, 7.0, seed=99)
+    third = embed_run(archive, tmp_path / "store")
+    assert (third.done, third.skipped, third.changed) == (1, 7, 1)
+    assert compact_store(store, min_parts=2).superseded_windows > 0
+    clean_store(store, grace_h=0, keep_snapshots=1)
+    report = verify_store(store, deep=True)
+    assert report.ok and (report.committed, report.missing, report.foreign) == (8, 0, 0)
+    assert (report.parts, report.dead_parts, report.superseded_windows) == (2, 0, 0)
+    assert embed_run(archive, tmp_path / "store").skipped == 8

@@ -72,19 +72,24 @@ def test_unused_since(snapshots, committed_s, since):
 
 
 @pytest.mark.parametrize(
-    ("snapshots", "kept", "now_s", "goes"),
+    ("snapshots", "kept", "now_s", "place"),
     [
-        (seen((1, 0, "p"), (2, 10, "")), {2}, 110, True),
-        (seen((1, 0, "p"), (2, 10, "")), {2}, 109, False),
-        (seen((1, 0, "p"), (2, 10, "")), {1, 2}, 110, False),  # a kept snapshot lists it
-        (seen((1, 0, None), (2, 10, "")), {1, 2}, 110, False),  # a kept snapshot may list it
-        (seen((1, 0, "")), {1}, 1000, False),  # from before it was committed
+        (seen((1, 0, "p"), (2, 10, "")), {2}, 110, "may_go"),
+        (seen((1, 0, "p"), (2, 10, "")), {2}, 109, "wait"),
+        (seen((1, 0, "p"), (2, 10, "")), {1, 2}, 110, "listed"),
+        (seen((1, 0, "p"), (2, 10, "")), {1, 2}, 109, "wait"),
+        (seen((1, 0, None), (2, 10, "")), {1, 2}, 110, "listed"),  # a kept snapshot may list it
+        (seen((1, 0, "")), {1}, 1000, "wait"),  # from before it was committed
+        ([], set(), 1000, "wait"),
     ],
 )
-def test_due(snapshots, kept, now_s, goes):
+def test_due(snapshots, kept, now_s, place):
     dead = [part("p", file("a"))]
-    may_go, wait = due(dead, snapshots, kept, {"p": 5.0 if snapshots[0].parts == frozenset() else 0.0}, GRACE_S, now_s)
-    assert (may_go, wait) == ((dead, []) if goes else ([], dead))
+    committed_s = 5.0 if snapshots and snapshots[0].parts == frozenset() else 0.0
+    found = dict(
+        zip(("may_go", "listed", "wait"), due(dead, snapshots, kept, {"p": committed_s}, GRACE_S, now_s), strict=True)
+    )
+    assert found == {name: dead if name == place else [] for name in found}
 
 
 def ledger_of(*parts: Part) -> Ledger:

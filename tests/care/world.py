@@ -148,7 +148,7 @@ class World:
         self.snapshot()
         ledger = self.ledger()
         kept = kept_snapshots(self.snapshots, keep, GRACE, self.now)
-        may_go, _ = due(dead_parts(ledger), self.snapshots, kept, self.committed, GRACE, self.now)
+        may_go, *_ = due(dead_parts(ledger), self.snapshots, kept, self.committed, GRACE, self.now)
         self.snapshots = [s for s in self.snapshots if s.number in kept]
         waves = Waves(ledger, may_go)
         for wave in waves:

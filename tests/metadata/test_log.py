@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonotheque.core.clock import ClockReading, load_zone
-from sonotheque.core.deployment import Deployment
+from sonotheque.core.deployments import Deployment
 from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound, SonothequeError
 from store.metadata import (
     ClockChange,
     DeploymentsChange,
+    MetadataState,
     Scope,
     SiteChange,
     Undo,
@@ -27,7 +29,9 @@ from store.metadata import (
     write_change,
 )
 from store.metadata.change import change_of, change_to_json
+from store.metadata.effective import apply_metadata
 from store.metadata.log import Entry
+from tests.metadata.support import frame, recording
 from tests.store import kit
 from tests.store.faults import FAULTS, FaultyOps, PowerCut
 
@@ -43,7 +47,8 @@ CHANGES = (
     SiteChange("B", zone="Europe/Paris", keep="instant"),
     SiteChange("Č 日", latitude=-33.5, longitude=151.25),
     ClockChange(Scope(site="A", date_from="2025-05-01"), add_s=-3600.5),
-    ClockChange(Scope(recording="*/x?.wav", deployment="d"), clock_zone="UTC"),
+    ClockChange(Scope(recording="*/x?.wav", deployment="d"), clock_zone="UTC", ignore_offsets=True),
+    ClockChange(Scope(recording="a*"), add_s=1.0),
     DeploymentsChange(TABLE, "table.csv"),
     DeploymentsChange((Deployment("d3", "C"),), "more.csv", add=True),
 )
@@ -81,15 +86,38 @@ def test_the_fold_against_a_twin(steps):
     def holds(number: int) -> bool:
         return not any(isinstance(e.change, Undo) and e.change.change == number and holds(e.number) for e in entries)
 
-    expected: list[object] = []
-    for entry in entries:
-        if holds(entry.number) and not isinstance(entry.change, Undo):
+    held = [e for e in entries if holds(e.number) and not isinstance(e.change, Undo)]
+
+    def replaced(at: int) -> bool:
+        """A later table stands in for this one, and no clock between the two speaks of what it said."""
+        for entry in held[at + 1 :]:
+            if isinstance(entry.change, ClockChange) and entry.change.scope.is_placed:
+                return False
             if isinstance(entry.change, DeploymentsChange) and not entry.change.add:
-                expected = [c for c in expected if not isinstance(c, DeploymentsChange)]
-            expected.append(entry.change)
+                return True
+        return False
+
+    kept = [e for at, e in enumerate(held) if not (isinstance(e.change, DeploymentsChange) and replaced(at))]
+    expected, numbers = [e.change for e in kept], tuple(e.number for e in kept)
+    assert state.numbers == numbers
     assert list(state.changes) == expected
     assert state.version == len(entries)
     assert state.undone == {e.number for e in entries if not holds(e.number)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, len(CHANGES) - 1), max_size=8))
+def test_a_table_that_is_left_out_changes_nothing(steps):
+    """The whole history, tables that were replaced too, gives the same recordings."""
+    said = tuple(CHANGES[step] for step in steps)
+    state = state_of(tuple(Entry(n, "", "", "", c) for n, c in enumerate(said, 1)))
+    local = datetime(2025, 5, 5, 1)
+    rows = frame(
+        recording("a/b/P_x1.wav", local=local),
+        recording("d2/x2.wav", site="B", local=local, zone="UTC"),
+        recording("d3/y.wav", local=local, source="guano", zone="Europe/Paris", deployment="d"),
+    )
+    assert apply_metadata(rows, state).equals(apply_metadata(rows, MetadataState(len(said), said)))
 
 
 def test_digest_is_of_what_holds():
@@ -123,7 +151,11 @@ def test_undo_refused(tmp_path, undo, error):
         lambda: ClockChange(Scope(), add_s=float("nan")),
         lambda: ClockChange(Scope(), add_s=1e12),
         lambda: ClockChange(Scope(), clock_zone="Mars"),
+        lambda: ClockChange(Scope(), add_s=1.0, ignore_offsets=True),
+        lambda: SiteChange("A", zone="localtime"),
+        lambda: SiteChange("A", zone="right/Europe/Paris"),
         lambda: Scope(date_from="1 May"),
+        lambda: Scope(date_from="2025-05-02", date_to="2025-05-01"),
     ],
 )
 def test_what_cannot_be_right(make):
@@ -181,6 +213,48 @@ def test_every_call_may_fail():
                 assert state.changes in ((CHANGES[1],), (CHANGES[1], CHANGES[0])), (fault, at)
                 write_change(root, CHANGES[2])
                 assert read_metadata(root).changes == (*state.changes, CHANGES[2])
+
+
+def test_a_lost_race_is_judged_again(tmp_path, monkeypatch):
+    """Somebody takes the number between the look and the link: what they wrote is looked at, and the next number taken."""
+    root, _ = kit.new_store(tmp_path)
+    seen = []
+
+    def check(state):
+        seen.append(state.version)
+        if len(seen) == 1:
+            write_change(root, CHANGES[1], by="the other")
+
+    entry = write_change(root, CHANGES[0], check=check)
+    assert (seen, entry.number) == ([0, 1], 2)
+    assert [e.by == "the other" for e in read_metadata(root).entries] == [True, False]
+    assert kit.temporary_files(root) == []
+
+
+def test_an_undo_that_comes_second_is_refused(tmp_path):
+    root, _ = kit.new_store(tmp_path)
+    write_change(root, CHANGES[0])
+    with pytest.raises(Conflict, match="by change 2; undo 2"):
+        write_change(root, Undo(1), check=lambda state: state.version == 1 and write_change(root, Undo(1)))
+    assert latest_metadata(root) == 2
+
+
+@pytest.mark.parametrize("text", ["two\nlines\t and a \x1b[31mcolour", "caf\udce9", "x" * 10_000])
+def test_who_and_why_are_one_printable_line(tmp_path, text):
+    root, _ = kit.new_store(tmp_path)
+    write_change(root, CHANGES[0], by=text, reason=text)
+    (entry,) = read_metadata(root).entries
+    for got in (entry.by, entry.reason):
+        assert got.isprintable() and got.encode() and got.split()[0] == text.split()[0].replace("\udce9", "\\udce9")
+    assert write_change(root, CHANGES[1], by=" \n").by.count("@") == 1
+
+
+def test_other_files_in_the_folder_are_no_changes(tmp_path):
+    root, _ = kit.new_store(tmp_path)
+    write_change(root, CHANGES[0])
+    for name in ("notes.txt", "01.json", "0.json", "2.json.bak", "-1.json"):
+        Path(root, "metadata", name).write_text("{}")
+    assert read_metadata(root).version == 1
 
 
 def _write_many(root: str, name: str) -> None:

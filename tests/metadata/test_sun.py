@@ -38,6 +38,44 @@ def test_one_event_a_day_all_year(latitude, longitude):
         assert 366 <= len(events) <= 368
 
 
+@pytest.mark.parametrize("latitude", [-70, 66, 67.3, 69.65, 78.2])
+@pytest.mark.parametrize("longitude", [-150, -60, 18.95, 105])
+def test_no_event_is_missed_near_the_poles(latitude, longitude):
+    """Days without events come in one stretch or two a year, never alone."""
+    for events in sun_events(latitude, longitude, date(2025, 1, 1), date(2025, 12, 31)):
+        apart_h = np.diff(events).astype(np.int64) / 3.6e9
+        assert apart_h.min() > 23 and (apart_h > 30).sum() <= 2
+        assert not ((apart_h > 30) & (apart_h < 60)).any()
+
+
+def test_tromso_in_may():
+    """The last sunset before the midnight sun is that of 17 to 19 May, after local midnight; every night before has one."""
+    _, fall = sun_events(69.6492, 18.9553, date(2025, 5, 1), date(2025, 7, 1))
+    may = fall[(fall >= np.datetime64("2025-05-01T12:00")) & (fall < np.datetime64("2025-06-30"))]
+    assert 16 <= len(may) <= 19 and np.diff(may).max() < np.timedelta64(25, "h")
+    assert np.datetime64("2025-05-16T22:00") < may[-1] < np.datetime64("2025-05-20")
+
+
+@pytest.mark.parametrize("latitude", [90.0, -90.0, 89.9999])
+@pytest.mark.parametrize("longitude", [-180.0, 0.0, 180.0])
+def test_the_poles_themselves(latitude, longitude):
+    for events in sun_events(latitude, longitude, date(2025, 1, 1), date(2025, 12, 31)):
+        assert events.dtype == np.dtype("datetime64[us]") and len(events) < 4
+        assert minutes_since(events, np.array(["2025-06-21T12:00"], "datetime64[us]")).dtype == np.float32
+
+
+@given(st.floats(-64, 64), st.floats(-180, 180), st.dates(date(2000, 1, 1), date(2040, 1, 1)), st.integers(0, 5))
+def test_a_shorter_stretch_has_the_same_events(latitude, longitude, first, days):
+    """From the day before to the day after, also where the library misses the first of them."""
+    last = first + timedelta(days)
+    low, high = np.datetime64(first - timedelta(1), "us"), np.datetime64(last + timedelta(2), "us")
+    few = sun_events(latitude, longitude, first, last)
+    more = sun_events(latitude, longitude, first - timedelta(3), last + timedelta(3))
+    for a, b in zip(few, more, strict=True):
+        assert a.tolist() == b[(b >= low) & (b < high)].tolist()
+        assert len(a) in (days + 2, days + 3, days + 4)
+
+
 def test_polar_day_and_night():
     rise, fall = sun_events(78.2, 15.6, date(2025, 1, 1), date(2025, 12, 31))
     assert 100 < len(rise) < 160 and 100 < len(fall) < 160

@@ -313,3 +313,32 @@ def test_a_wrong_times_table_is_refused_with_its_place(tmp_path, text, message):
     with pytest.raises(Invalid, match=re.escape(message)) as caught:
         times(tmp_path, text)
     assert caught.value.kind == "invalid_table"
+
+
+SITES = """deployment,site,folder,prefix,start,end
+x1,Wood,,,2020-05-01,2020-05-10
+x2,Wood,,,2020-05-11,
+x3,Fen,far/away,,,
+x4,Hill,,H,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "site", "time", "expected"),
+    [
+        ("Wood/x.wav", "", "2020-05-05T12:00", "x1"),
+        ("Wood/x.wav", "", "2020-05-15T12:00", "x2"),
+        ("2020/Wood/deep/x.wav", "", "2020-05-05T12:00", "x1"),
+        ("Wood_20200505_120000.wav", "", "2020-05-05T12:00", "x1"),
+        ("Wood/x2/x.wav", "", "2020-05-05T12:00", "outside_deployments"),  # its own folder is nearer
+        ("Fen/x.wav", "Fen", "2020-05-05T12:00", "no_deployment"),  # the table says where they are
+        ("Hill/x.wav", "Hill", "2020-05-05T12:00", "no_deployment"),
+        ("x.wav", "Wood", "2020-05-05T12:00", "x1"),  # the site is known otherwise
+        ("x.wav", "x2", "2020-05-15T12:00", "x2"),
+        ("Fen/x.wav", "Wood", "2020-05-15T12:00", "x2"),
+        ("x.wav", "", "2020-05-05T12:00", "no_deployment"),
+    ],
+)
+def test_a_site_s_name_is_a_place_where_the_table_names_none(tmp_path, path, site, time, expected):
+    found = table(tmp_path, SITES).match(path, when(time), site=site)
+    assert (found.deployment.id if found.deployment else found.issue) == expected
