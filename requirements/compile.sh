@@ -10,8 +10,10 @@ compile() { # compile OUT EXTRA...
   uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
     --custom-compile-command requirements/compile.sh "${extras[@]}" "${held[@]}" pyproject.toml -o "requirements/$out.txt"
 }
-compile all birdnet perch build dev
-compile base
-compile birdnet birdnet build   # what `make setup` installs
-compile perch perch
+compile all birdnet perch cpu build dev
+compile base cpu
+compile birdnet birdnet cpu build   # what `make setup` installs
+compile perch perch cpu
 compile gpu gpu
+uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+  --custom-compile-command requirements/compile.sh requirements/peers.in -o requirements/peers.txt  # what `bench search` compares with

@@ -8,10 +8,37 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from numpy.typing import NDArray
 
 _FFT_S = 0.04  # long enough to show a tone's pitch, short enough to show its rhythm
-_FLOOR_DB = 80.0  # below the peak, as bird listeners' tools show by default
+FLOOR_DB = 80.0  # below the peak, as bird listeners' tools show by default
 _TOP_KHZ_MAX = 8.0
+
+
+def levels_db(sound: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Return a sound's spectrogram, (frequencies, times), in dB below its peak; the frequencies go from 0 to half the rate."""
+    import librosa
+
+    n_fft = 2 ** round(np.log2(_FFT_S * rate_hz))
+    if len(sound) < n_fft:
+        sound = np.pad(sound, (0, n_fft - len(sound)))
+    power = np.abs(librosa.stft(sound, n_fft=n_fft, hop_length=n_fft // 4))
+    levels: NDArray[np.float32] = librosa.amplitude_to_db(power, ref=np.max, top_db=FLOOR_DB)
+    return levels
+
+
+def above_background_db(sound: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Return a sound's spectrogram as :func:`levels_db`, in dB above its background.
+
+    The background is the median over time of each frequency, and of its neighbours within 500 Hz: rumble and hiss vanish, calls and
+    steady tones stay.
+    """
+    levels = levels_db(sound, rate_hz)
+    steady = np.median(levels, axis=1)
+    reach = max(1, round(500.0 / (rate_hz / 2) * len(steady)))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(steady, reach, mode="edge"), 2 * reach + 1)
+    found: NDArray[np.float32] = levels - np.median(around, axis=1)[:, None]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +63,6 @@ def spectrogram_sheet(clips: Sequence[Clip], target: str | Path, *, title: str, 
     title : str
     columns : int
     """
-    import librosa
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -51,11 +77,9 @@ def spectrogram_sheet(clips: Sequence[Clip], target: str | Path, *, title: str, 
             rate = file.samplerate
             file.seek(round(clip.start_s * rate))
             sound = file.read(round((clip.end_s - clip.start_s) * rate), dtype="float32", always_2d=True).mean(axis=1)
-        n_fft = 2 ** round(np.log2(_FFT_S * rate))
-        power = np.abs(librosa.stft(sound, n_fft=n_fft, hop_length=n_fft // 4))
-        level_db = librosa.amplitude_to_db(power, ref=np.max, top_db=_FLOOR_DB)
+        level_db = levels_db(sound, rate)
         extent = (clip.start_s, clip.end_s, 0.0, rate / 2000)
-        axis.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="viridis", vmin=-_FLOOR_DB, vmax=0)
+        axis.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="viridis", vmin=-FLOOR_DB, vmax=0)
         axis.set_ylim(0, min(_TOP_KHZ_MAX, rate / 2000))
         axis.set_title(clip.title, fontsize=8, loc="left")
         axis.set_xlabel("s in the recording", fontsize=7)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sonotheque.core.errors import NotFound
-from store import Archive, SearchHit, exact_search, open_archive, read_config
+from search_api.queries import found_window
+from search_api.search import SearchOptions, search
+from store import Archive, SearchHit, open_archive, read_config
 
 _BY_SITE = """
 SELECT site, first_date::VARCHAR AS first_date, last_date::VARCHAR AS last_date, recordings, windows, audio_s,
@@ -47,7 +48,7 @@ def store_info(root: str) -> dict[str, Any]:
 def nearest_to_window(
     archive: Archive, path: str, start_s: float, k: int = 10, *, other_recordings: bool = True
 ) -> list[SearchHit]:
-    """Return the windows nearest to one of the archive's own, by exact search.
+    """Return the windows nearest to one of the archive's own, through its index if there is one.
 
     Parameters
     ----------
@@ -65,17 +66,6 @@ def nearest_to_window(
     NotFound
         If the archive has no such window; the message names the nearest one.
     """
-    found = archive.sql(
-        "SELECT recording_id, part_id, part_row FROM windows WHERE path = ? AND start_s = ?", [path, start_s]
-    )
-    if found.num_rows:
-        own = found["recording_id"][0].as_py() if other_recordings else None
-        return exact_search(archive, archive.vectors_of(found)[0], k, without_recording=own)
-    starts = archive.sql(
-        "SELECT start_s FROM windows WHERE path = ? ORDER BY abs(start_s - ?) LIMIT 1", [path, start_s]
-    )
-    if starts.num_rows:
-        raise NotFound(
-            f"{path} has no window that starts at {start_s:g} s; the nearest starts at {starts['start_s'][0].as_py():g} s"
-        )
-    raise NotFound(f"{archive.root} has no recording {path}")
+    query = found_window(archive, path, start_s)
+    options = SearchOptions(k=k, own_recording=not other_recordings)
+    return search(archive, query, options).answer.hits

@@ -1,8 +1,9 @@
 """What is kept and how it is asked: immutable Parquet parts, one commit rule, snapshots. See FORMAT.md."""
 
+from sonotheque.core.search import SearchHit
 from store.archive import Archive, open_archive
 from store.config import StoreConfig, create_config, read_config, require_same
-from store.exact import SearchHit, exact_search
+from store.exact import exact_search
 from store.fsops import FileOps, LocalFileOps
 from store.ledger import Ledger, LedgerFile, Part, ledger_entry, load_ledger, part_id
 from store.leftovers import sweep_leftovers

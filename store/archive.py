@@ -6,23 +6,26 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from sonotheque.core.filters import SearchFilter
+from sonotheque.core.search import SearchAnswer, SearchQuery
 from store.bitmap import RowBitmap
 from store.catalog import Catalog, open_catalog
 from store.config import StoreConfig, read_config
 from store.connection import Connection, Parameters
 from store.filtering import PREDICTIONS, WINDOWS, Names, compile_filter
-from store.part_vectors import part_blocks, read_vectors
-from store.results import shaped
+from store.part_vectors import lost_told, part_blocks, read_vectors
+from store.results import ids_of, shaped
 from store.snapshots import Snapshot, SnapshotPart, read_snapshot
 
-IDS = np.dtype([("recording_id", np.int64), ("start_sample", np.int64)])
+if TYPE_CHECKING:
+    from store.index import SearchIndex
+
 ORDER = "site, local_start NULLS LAST, utc_start NULLS LAST, path, start_sample"
 
 
@@ -55,8 +58,7 @@ class Archive:
 
     Examples
     --------
-    >>> archive = Archive("store")                                                  # doctest: +SKIP
-    >>> archive.sql("SELECT site, count(*) AS windows FROM windows GROUP BY site")  # doctest: +SKIP
+    >>> Archive("store").sql("SELECT site, count(*) AS windows FROM windows GROUP BY site")  # doctest: +SKIP
     """
 
     def __init__(
@@ -88,8 +90,27 @@ class Archive:
     ) -> None:
         self.close()
 
+    def search(
+        self, vectors: NDArray[Any], k: int = 50, where: SearchFilter | None = None, **more: Any
+    ) -> SearchAnswer:
+        """Return the windows most similar, by cosine, to a vector (dim,) or to the nearest of several (m, dim).
+
+        ``more`` are other fields of :class:`sonotheque.core.search.SearchQuery`, such as ``best_per``, ``exact`` or ``without``. The
+        answer has ``hits``, best first, and ``plan``: how they were found. See :meth:`store.index.SearchIndex.search` for errors.
+        """
+        return self.index.search(SearchQuery(vectors, k, where, **more))
+
+    @cached_property
+    def index(self) -> SearchIndex:
+        """The newest index, opened; without one, a search compares everything."""
+        from store.index import open_index
+
+        return open_index(self)
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and the index if one was opened."""
+        if index := self.__dict__.get("index"):
+            index.close()
         self._connection.close()
 
     def sql(self, query: str, parameters: Parameters = None, *, result: str = "arrow") -> Any:
@@ -116,6 +137,14 @@ class Archive:
             If a file it needs cannot be read.
         """
         return shaped(self._connection.table(query, parameters), result)
+
+    def sql_with(self, tables: dict[str, pa.Table], query: str, parameters: Parameters = None) -> pa.Table:
+        """Run SQL that also names tables given here; see :meth:`sql`."""
+        return self._connection.table_with(tables, query, parameters)
+
+    def keep(self, name: str, table: pa.Table) -> None:
+        """Make a table known to all queries to come."""
+        self._connection.keep(name, table)
 
     def batches(self, query: str, parameters: Parameters = None, *, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Run SQL and yield its result in blocks of ``rows``, for results that do not fit in memory; see :meth:`sql`."""
@@ -182,7 +211,8 @@ class Archive:
     def vectors_of(self, windows: pa.Table) -> NDArray[np.float32]:
         """Return the vectors of windows, float32 (n, dim), in their order; needs their ``part_id`` and ``part_row``."""
         rows = windows["part_row"].to_numpy()
-        return read_vectors(self.root, self.parts, windows["part_id"], rows, self.config.model.dim)
+        with lost_told(self.root, self.snapshot):
+            return read_vectors(self.root, self.parts, windows["part_id"], rows, self.config.model.dim)
 
     def bitmap(self, wanted: SearchFilter | None = None) -> RowBitmap:
         """Return which rows of the snapshot a filter means.
@@ -231,6 +261,12 @@ class Archive:
         """The snapshot's parts by their ids."""
         return {p.part_id: p for p in self.snapshot.parts}
 
+    @cached_property
+    def live_parts(self) -> tuple[SnapshotPart, ...]:
+        """The parts with rows that a reader sees, but for damaged ones that were left out on request."""
+        out = self.damaged
+        return tuple(p for p in self.snapshot.parts if p.live_rows and not {p.embeddings, p.predictions} & set(out))
+
     def vectors(self) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Yield every live window, part by part, in blocks of at most 8,192.
 
@@ -241,20 +277,12 @@ class Archive:
         embeddings : float32, (n, dim)
             As the model gave them, not normalised.
         """
-        for part in self.snapshot.parts:
-            if part.live_rows and part.embeddings not in self.damaged and part.predictions not in self.damaged:
+        with lost_told(self.root, self.snapshot):
+            for part in self.live_parts:
                 yield from part_blocks(self.root, part, self.config.model.dim)
 
     def _column(self, query: str, parameters: list[Any] | None = None) -> list[Any]:
         return list(self._connection.table(query, parameters).column(0).to_pylist())
-
-
-def ids_of(windows: pa.Table) -> NDArray[Any]:
-    """Return the identities of windows as a structured array (``recording_id``, ``start_sample``; int64)."""
-    ids = np.empty(windows.num_rows, IDS)
-    for name in ("recording_id", "start_sample"):
-        ids[name] = windows[name].to_numpy()
-    return ids
 
 
 def _limit(limit: int | None) -> str:

@@ -70,6 +70,22 @@ class Connection:
             found = self._db.sql(query, params=parameters or [])
             return pa.table({}) if found is None else found.to_arrow_table()
 
+    def table_with(self, tables: dict[str, pa.Table], query: str, parameters: Parameters = None) -> pa.Table:
+        """Run a query that also names some tables of the caller's, which are forgotten afterwards."""
+        with self._lock:
+            for name, table in tables.items():
+                self._db.register(name, table)
+            try:
+                return self.table(query, parameters)
+            finally:
+                for name in tables:
+                    self._db.unregister(name)
+
+    def keep(self, name: str, table: pa.Table) -> None:
+        """Make a table of the caller's known to all queries to come."""
+        with self._lock, self.told():
+            self._db.register(name, table)
+
     def batches(
         self, query: str, parameters: Parameters = None, *, rows: int = _BLOCK_ROWS
     ) -> Iterator[pa.RecordBatch]:

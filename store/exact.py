@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sonotheque.core.errors import Invalid
+from sonotheque.core.search import SearchHit
 from store.archive import Archive
-
-
-@dataclass(frozen=True, slots=True)
-class SearchHit:
-    """One window found.
-
-    Attributes
-    ----------
-    rank : int
-        1 = nearest.
-    score : float
-        Cosine similarity, higher is closer.
-    path, site, start_s, end_s, utc_start, local_start
-        The window.
-    exact : bool
-        True: no approximation was involved.
-    """
-
-    rank: int
-    score: float
-    path: str
-    site: str
-    start_s: float
-    end_s: float
-    utc_start: datetime | None
-    local_start: datetime | None
-    exact: bool = True
+from store.scoring import cosines
 
 
 def exact_search(
@@ -71,16 +43,12 @@ def exact_search(
         raise Invalid(f"the query has shape {query.shape}, the store {archive.root} holds vectors of shape ({dim},)")
     if k < 0:
         raise Invalid(f"k is {k}: a search returns no fewer than 0 windows")
-    norm = float(np.linalg.norm(query))
+    norm = float(np.linalg.norm(query.astype(np.float64)))
     if not np.isfinite(norm) or norm == 0.0:
         raise Invalid("the query vector is zero or not finite: it points nowhere, so nothing is near it")
     best: pa.Table | None = None
     for windows, vectors in archive.vectors():
-        # Not `@`: a matrix product may round equal rows differently, by their place in the block, and so part ties.
-        scores = np.vecdot(vectors, query / np.float32(norm)) / np.maximum(
-            np.linalg.norm(vectors, axis=1), np.finfo(np.float32).tiny
-        )
-        block = windows.append_column("score", pa.array(scores.astype(np.float32)))
+        block = windows.append_column("score", pa.array(cosines(vectors, query)))
         if without_recording is not None:
             block = block.filter(pc.not_equal(block["recording_id"], without_recording))
         best = _best(block if best is None else pa.concat_tables([best, block]), k)

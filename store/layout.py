@@ -84,3 +84,27 @@ def catalog_table(table: str, digest: str) -> str:
 def catalog_unit(table: str, site: str, month: str, digest: str) -> str:
     """Return the path of a unit's ``windows`` or ``predictions``."""
     return f"{catalog_folder()}/{table}/site={quote(site, safe='')}/month={month}/{digest}.parquet"
+
+
+INDEX = "index"
+_INDEX_VERSION = 1  # of how the index's files are made; another version has a folder of its own
+
+
+def index_folder() -> str:
+    """Return the index's folder relative to the store."""
+    return f"{INDEX}/v{_INDEX_VERSION}"
+
+
+def index_version(number: int) -> str:
+    """Return the path of one version of the index."""
+    return f"{index_folder()}/{number}.json"
+
+
+def index_file(kind: str, made_from: str, sha256: str, suffix: str) -> str:
+    """Return the path of a file of the index, named by what it was made from and by what it holds."""
+    return f"{index_folder()}/{kind}-{made_from[:16]}-{sha256[:16]}.{suffix}"
+
+
+def index_windows_list(snapshot: int, metadata: int, version: int) -> str:
+    """Return the path of the list of the tables of windows that hold for a snapshot, metadata and index."""
+    return f"{index_folder()}/windows/s{snapshot}-m{metadata}-i{version}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,9 +13,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from store.catalog import UnitFault
-from store.snapshots import SnapshotPart
+from store.snapshots import Snapshot, SnapshotPart, lost_part
 
 _READERS = 4
+
+
+@contextlib.contextmanager
+def lost_told(root: str, snapshot: Snapshot) -> Iterator[None]:
+    """Say of a part that is not there whether it is lost or was removed since the snapshot was opened."""
+    try:
+        yield
+    except UnitFault as fault:
+        if isinstance(fault.__cause__, FileNotFoundError):
+            raise lost_part(root, snapshot, fault.relative.removeprefix(f"{root}/")) from fault
+        raise
 
 
 def read_vectors(

@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
     group.callback()(bench)
     group.command("embed", epilog="Example: sonotheque bench embed --minutes 60")(embed)
     group.command("store", epilog="Example: sonotheque bench store --windows 5000000 --pairs 7")(store)
+    group.command("search", epilog="Example: sonotheque bench search --windows 100000")(search)
+    group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
     group.command("import", epilog="Example: sonotheque bench import --windows 20000")(import_)
     app.add_typer(group, name="bench")
 
@@ -51,6 +53,54 @@ def store(
     return _measured(
         "ask", as_json, windows=windows, pairs=pairs, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json
     )
+
+
+def search(
+    windows: int = typer.Option(1_000_000, "--windows", metavar="N", min=1, help="Size of the generated archive."),
+    queries: int = typer.Option(200, "--queries", metavar="N", min=1, max=500, help="Queries that are asked."),
+    peers: bool = typer.Option(
+        True,
+        "--peers/--no-peers",
+        help="Measure other programs as well, from an environment of their own in .bench/.",
+    ),
+    peer_windows: int = typer.Option(
+        100_000, "--peer-windows", metavar="N", min=1, help="Size of the archive for them, if smaller than --windows."
+    ),
+    usearch: bool = typer.Option(
+        False, "--usearch", help="Measure usearch on all windows too; half an hour for a million."
+    ),
+    real: str = typer.Option(
+        None, "--real", metavar="DIR", help="Measure on this store as well, or on these recordings, which are embedded."
+    ),
+    hop_s: float = typer.Option(0.5, "--hop-s", metavar="S", help="Seconds between the windows of these."),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    rebuild: bool = typer.Option(False, "--rebuild", help="Make the store again, also if it is there."),
+    keep: bool = typer.Option(True, "--keep/--no-keep", help="Leave the store in .bench/ for the next run."),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure search: recall beside every time, filtered and not, building, opening, memory, and other programs beside it."""
+    settings = {
+        "windows": windows,
+        "queries": queries,
+        "peers": peers,
+        "peer_windows": peer_windows,
+        "usearch": usearch,
+        "real": real,
+        "hop_s": hop_s,
+    }
+    return _measured("search", as_json, **settings, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json)
+
+
+def gpu(
+    windows: int = typer.Option(10_000_000, "--windows", metavar="N", min=1, help="Size of the largest set searched."),
+    repeats: int = typer.Option(30, "--repeats", metavar="N", min=1, help="How often each search is repeated."),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure exact search in the memory of a GPU, as a share of its bandwidth; needs the extra gpu and a GPU."""
+    return _measured("gpu_search", as_json, windows=windows, repeats=repeats, quick=quick, out=out, quiet=as_json)
 
 
 def import_(

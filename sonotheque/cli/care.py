@@ -122,7 +122,8 @@ def _say_garbage(store: str, found: GarbageReport) -> None:
     verb = "would be freed" if found.dry_run else "freed"
     say(
         f"{store}: {size(found.bytes_freed)} {verb}: {found.parts:,} superseded parts, {found.predictions:,} orphaned predictions files, "
-        f"{len(found.snapshots):,} snapshots, {found.catalog_files:,} catalog files, {found.temporary_files:,} leftovers"
+        f"{len(found.snapshots):,} snapshots, {found.catalog_files:,} catalog files, "
+        f"{found.index_files:,} index files, {found.temporary_files:,} leftovers"
     )
     numbers = found.snapshots_kept
     kept = (

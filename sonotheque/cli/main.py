@@ -9,7 +9,22 @@ from typing import Any
 
 import typer
 
-from sonotheque.cli import annotate, ask, bench, care, demo, embed, export, importing, jobs, metadata, models, sql
+from sonotheque.cli import (
+    annotate,
+    ask,
+    bench,
+    care,
+    demo,
+    embed,
+    export,
+    importing,
+    index,
+    jobs,
+    metadata,
+    models,
+    search,
+    sql,
+)
 from sonotheque.cli.output import document, tell
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.version import VERSION
@@ -27,7 +42,7 @@ app = typer.Typer(
 # Typer carries Click inside itself since 0.2x, and may again not: the class is found where it is.
 _USAGE_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
-for module in (demo, embed, jobs, care, annotate, metadata, export, importing, ask, sql, models, bench):
+for module in (demo, embed, search, index, jobs, care, annotate, metadata, export, importing, ask, sql, models, bench):
     module.register(app)
 
 

@@ -26,6 +26,7 @@ KINDS: dict[str, str] = {
     "not_found": "something named is not there",
     "no_audio": "a folder holds no audio file",
     "no_store": "a folder is not a store",
+    "no_index": "a store has no index yet",
     "no_weights": "a model's weights are not here",
     "unknown_model": "no model has this name",
     "unknown_column": "no such column",

@@ -44,7 +44,7 @@ class GarbageReport:
     snapshots : list of int
         Numbers of the snapshots that went.
     snapshots_kept : list of int
-    catalog_files, temporary_files : int
+    catalog_files, index_files, temporary_files : int
     waiting, waiting_bytes : int
         Parts that nobody's rows are in and that are still in their grace period, listed in a kept snapshot, or the reason why older
         rows on disk are superseded.
@@ -61,6 +61,7 @@ class GarbageReport:
     snapshots: list[int] = field(default_factory=list)
     snapshots_kept: list[int] = field(default_factory=list)
     catalog_files: int = 0
+    index_files: int = 0
     temporary_files: int = 0
     waiting: int = 0
     waiting_bytes: int = 0
@@ -235,6 +236,12 @@ class _Run:
         grace_s = max(self.grace_s, _CATALOG_GRACE_S)
         files, size = sweep(self.root, kept, grace_s, self.ops, now=lambda: self.now_s, dry_run=self.report.dry_run)
         self.report.catalog_files, self.report.bytes_freed = files, self.report.bytes_freed + size
+        from store.index.sweeping import sweep_index
+
+        files, size = sweep_index(
+            self.root, self.ops, grace_s=grace_s, now=lambda: self.now_s, dry_run=self.report.dry_run
+        )
+        self.report.index_files, self.report.bytes_freed = files, self.report.bytes_freed + size
         self.report.temporary_files = sweep_leftovers(self.root, self.ops, dry_run=self.report.dry_run)
 
     def _remove(self, relative: str) -> None:

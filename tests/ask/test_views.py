@@ -16,7 +16,7 @@ from astral.sun import sunrise, sunset
 from sonotheque.core.errors import Invalid
 from sonotheque.core.filters import SearchFilter
 from store import Archive, open_archive
-from store.archive import IDS
+from store.results import IDS
 from tests.ask import worlds
 from tests.store import kit
 

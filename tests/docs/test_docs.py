@@ -26,6 +26,8 @@ PACKAGES = (
     "embedder/models",
     "embedder/recorders",
     "store",
+    "store/catalog",
+    "store/index",
     "cluster",
     "search_api",
     "benchmarks",
@@ -56,7 +58,7 @@ def help_of(*verb):
 def test_commands_in_the_docs_exist(words):
     verb = [words[0]]
     if (
-        verb[0] in ("models", "bench", "annotate", "metadata", "import")
+        verb[0] in ("models", "bench", "annotate", "metadata", "import", "index")
         and len(words) > 1
         and not words[1].startswith("-")
     ):
