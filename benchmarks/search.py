@@ -99,7 +99,7 @@ def run(
     folder, shape = made(windows)
     result: dict[str, Any] = {
         "what": "sonotheque bench search",
-        "command": _command(windows, queries, peers, peer_windows, usearch, real, hop_s, quick),
+        "command": _command(windows, dim, queries, peers, peer_windows, usearch, real, hop_s, quick),
         "data": words(shape),
         "made": (folder / MADE).read_text("ascii").strip(),
         "machine": where,
@@ -138,6 +138,7 @@ def _progress(quiet: bool) -> Callable[[str], None]:
 
 def _command(
     windows: int,
+    dim: int,
     queries: int,
     peers: bool,
     peer_windows: int,
@@ -147,6 +148,7 @@ def _command(
     quick: bool,
 ) -> str:
     words = ["sonotheque bench search", "--quick" if quick else f"--windows {windows} --queries {queries}"]
+    words += [f"--dim {dim}"] if dim != 1536 else []
     if not quick:
         words += [f"--peer-windows {peer_windows}" if peers else "--no-peers", *(["--usearch"] if usearch else [])]
     words += [f"--real {Path(real).name} --hop-s {hop_s:g}"] if real else []

@@ -57,6 +57,7 @@ def store(
 
 def search(
     windows: int = typer.Option(1_000_000, "--windows", metavar="N", min=1, help="Size of the generated archive."),
+    dim: int = typer.Option(1536, "--dim", metavar="N", min=8, help="Length of its vectors."),
     queries: int = typer.Option(200, "--queries", metavar="N", min=1, max=500, help="Queries that are asked."),
     peers: bool = typer.Option(
         True,
@@ -82,6 +83,7 @@ def search(
     """Measure search: recall beside every time, filtered and not, building, opening, memory, and other programs beside it."""
     settings = {
         "windows": windows,
+        "dim": dim,
         "queries": queries,
         "peers": peers,
         "peer_windows": peer_windows,

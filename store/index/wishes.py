@@ -12,8 +12,8 @@ KINDS: Final = ("exact", "coded")
 EXACT_ROWS: Final = 100_000  # up to here an exact scan takes some 20 ms on one core, and there is nothing to tune
 SEGMENT_ROWS: Final = 2_000_000
 _TRAIN_EACH, _TRAIN_LEAST = 40, 64
-# CPU seconds a row of 1,536 dimensions, measured on one Sapphire Rapids core; see benchmarks/results/search.json.
-_COPY_S, _ENCODE_S, _ASSIGN_S, _READ_S = 1e-6, 45e-6, 35e-9, 15e-6
+# CPU seconds a row of 1,536 dimensions (and of a cluster), measured: "stages_s" in benchmarks/results/search.json.
+_READ_S, _ENCODE_S, _ASSIGN_S, _TRUTH_S = 17e-6, 40e-6, 35e-9, 18e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def plan_index(n: int, dim: int, wishes: IndexWishes, *, itemsize: int = 2) -> R
     ram = _hot_bytes(n, dim, lists, code_dim)
     train = min(n, max(_TRAIN_LEAST, _TRAIN_EACH * lists))
     scale = dim / 1536
-    build_s = read_s + n * scale * (_COPY_S + _ENCODE_S + _ASSIGN_S * lists) + train * lists * 10 * scale * 4e-8
+    build_s = read_s + n * scale * (_ENCODE_S + _ASSIGN_S * lists + _TRUTH_S) + train * lists * 10 * scale * 4e-8
     build_ram = min(n, SEGMENT_ROWS) * code + train * dim * 4 * 2 + (200 << 20)
     why.insert(
         0,
@@ -153,7 +153,7 @@ def code_bytes(code_dim: int) -> int:
 
 
 def _lists(n: int) -> int:
-    """Return the power of two nearest to the square root of ``n``: what is looked through falls, and choosing grows, with it."""
+    """Return half the power of two nearest to the square root of ``n``: what is looked through falls, and choosing grows, with it."""
     return int(2 ** max(2, min(14, round(math.log2(max(n, 1)) / 2) - 1)))
 
 
