@@ -97,11 +97,12 @@ class _Maker:
         a_day = len(HOURS) * shape.each
         for day in range(shape.days):
             rows = everything[first + day * a_day : first + (day + 1) * a_day]
-            self._part(number, day, rows, liking, np.random.default_rng([shape.seed, 2, number, day]))
+            self.write_day(number, day, rows, liking, np.random.default_rng([shape.seed, 2, number, day]))
 
-    def _part(
+    def write_day(
         self, site: int, day: int, rows: NDArray[np.float16], liking: NDArray[np.float32], rng: np.random.Generator
     ) -> None:
+        """Commit one day of a site."""
         recordings = recordings_of(self.shape, site, day)
         identity, local_date = part_id(self.config.digest, recordings), str(self.shape.day(day))
         root = self.folder / "store"
@@ -204,6 +205,23 @@ def make_search_store(
     commit_snapshot(root, config, load_ledger(root))
     (folder / MADE).write_text(f"{time.perf_counter() - began:.1f} s with {processes} processes\n", "ascii")
     return folder
+
+
+def write_store(folder: Path, shape: Layout, vectors: NDArray[np.float16]) -> str:
+    """Write a store of one site's vectors, (``shape.windows``, dim), and return it; for other benchmarks than the search."""
+    community = Community.of(shape.seed)
+    config = settings(shape, community.labels)
+    nothing = Clusters(*(np.empty((0, 0), np.float32),) * 2, np.empty((0, 0), np.int64), np.empty(0))
+    maker = _Maker(folder, shape, nothing, community, config)
+    root = str(folder / "store")
+    folder.mkdir(parents=True, exist_ok=True)
+    create_config(root, config)
+    liking, a_day = community.likings(shape.seed, 0), len(HOURS) * shape.each
+    for day in range(shape.days):
+        rng = np.random.default_rng([shape.seed, 2, 0, day])
+        maker.write_day(0, day, vectors[day * a_day : (day + 1) * a_day], liking, rng)
+    commit_snapshot(root, config, load_ledger(root))
+    return root
 
 
 def _tell(text: str) -> None:

@@ -88,7 +88,7 @@ class DaskBackend:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         dask.config.set(SETTINGS)
         if self._scheduler:
-            self._client = self._connect(self._scheduler)
+            self._client = connect(self._scheduler)
         else:
             self._cluster = LocalCluster(
                 n_workers=self._workers,
@@ -106,35 +106,6 @@ class DaskBackend:
         self._live.register_plugin(ModelPlugin(self._model))
         spec: ModelSpec = self._live.submit(load_spec, choice, pure=False).result()
         return spec
-
-    def _connect(self, address: str) -> Client:
-        try:
-            client = Client(address, timeout=_CONNECT_S)
-        except ValueError as error:
-            raise Invalid(
-                f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
-            ) from error
-        except OSError as error:
-            raise Unavailable(
-                f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
-            ) from error
-        if not client.nthreads():
-            client.close(timeout=2)
-            raise Unavailable(f"the Dask scheduler at {address} has no workers. {ONE_THREAD}")
-        if wide := {name: n for name, n in client.nthreads().items() if n != 1}:
-            client.close(timeout=2)
-            name, threads = next(iter(wide.items()))
-            raise Unavailable(
-                f"{len(wide)} worker(s) of {address} run several tasks at once ({name} has {threads} threads), and a model takes one. {ONE_THREAD}"
-            )
-        try:
-            client.run(importlib.import_module, "cluster.dask_worker")
-        except ImportError as error:
-            client.close(timeout=2)
-            raise Unavailable(
-                f"the workers of {address} cannot run tasks of this program: {error}. Install it on every worker, in the version used here"
-            ) from error
-        return client
 
     @property
     def slots(self) -> int:
@@ -176,6 +147,45 @@ class DaskBackend:
             self._client.close(timeout=2 if now else 10)
         if self._cluster is not None:
             self._cluster.close(timeout=2 if now else 10)
+
+
+def connect(address: str, module: str = "cluster.dask_worker") -> Client:
+    """Return a client of a running scheduler whose workers can run tasks of a module, one at a time each.
+
+    Raises
+    ------
+    Invalid
+        If the address cannot be one.
+    Unavailable
+        If no scheduler answers, or its workers will not do.
+    """
+    try:
+        client = Client(address, timeout=_CONNECT_S)
+    except ValueError as error:
+        raise Invalid(
+            f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
+        ) from error
+    if not client.nthreads():
+        client.close(timeout=2)
+        raise Unavailable(f"the Dask scheduler at {address} has no workers. {ONE_THREAD}")
+    if wide := {name: n for name, n in client.nthreads().items() if n != 1}:
+        client.close(timeout=2)
+        name, threads = next(iter(wide.items()))
+        raise Unavailable(
+            f"{len(wide)} worker(s) of {address} run several tasks at once ({name} has {threads} threads), and a model takes one. {ONE_THREAD}"
+        )
+    try:
+        client.run(importlib.import_module, module)
+    except ImportError as error:
+        client.close(timeout=2)
+        raise Unavailable(
+            f"the workers of {address} cannot run tasks of this program: {error}. Install it on every worker, in the version used here"
+        ) from error
+    return client
 
 
 def _read(part_id: str, future: Future) -> Ended:

@@ -68,9 +68,9 @@ def import_tables(root: str, paths: list[str], options: ImportOptions | None = N
     Returns
     -------
     dict
-        ``files`` (path, format, rows), ``rows``, ``added``, ``already_there``, ``contrary``, ``batch``, ``cut``, ``unknown``
-        (recording -> rows left out), ``found_by`` (how recordings were found -> rows), ``left_out`` (files of a folder that are
-        no tables), ``dry_run``.
+        ``files`` (path, format, rows), ``rows``, ``not_judged`` (rows of a review that nobody judged yet, which are left out), ``added``,
+        ``already_there``, ``contrary``, ``batch``, ``cut``, ``unknown`` (recording -> rows left out), ``found_by`` (how recordings were
+        found -> rows), ``left_out`` (files of a folder that are no tables), ``dry_run``.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def import_tables(root: str, paths: list[str], options: ImportOptions | None = N
         read.append((file, chosen.name, rows))
     with open_archive(root) as archive:
         index = RecordingIndex(archive.sql(RECORDINGS))
-    raws = [raw for _, _, rows in read for raw in rows]
+    raws = [raw for _, _, rows in read for raw in rows if not raw.is_open]
     whence = {str(file): f"{name}:{file.name}" for file, name, _ in read}
     found = resolve(raws, index, judgement=options.judgement, skip_unknown=options.skip_unknown)
     annotators = [raw.annotator or options.annotator or default_annotator() for raw in found.raws]
@@ -104,6 +104,7 @@ def import_tables(root: str, paths: list[str], options: ImportOptions | None = N
     return {
         "files": [{"path": str(file), "format": name, "rows": len(rows)} for file, name, rows in read],
         "rows": len(raws),
+        "not_judged": sum(raw.is_open for _, _, rows in read for raw in rows),
         **added.to_json(),
         "cut": found.cut,
         "unknown": dict(found.unknown),

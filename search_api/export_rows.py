@@ -77,11 +77,15 @@ class Reading:
 
         Recordings are in the order of site, start and path; those that cannot be read are not among them.
         """
+        recordings = self.recordings(locator)
+        sites = list(dict.fromkeys(recordings["site"].to_pylist()))
+        return Detections(recordings, self._counted("predictions", self._predictions(sites)), self.facts())
+
+    def recordings(self, locator: Locator) -> pa.Table:
+        """Return all recordings that the filter's place and time leave and that can be read, in the order of every export."""
         recordings = self._recordings()
         files = pa.array(locator.told(recordings["path"].to_pylist()), pa.string())
-        recordings = recordings.append_column("file", files)
-        sites = list(dict.fromkeys(recordings["site"].to_pylist()))
-        return Detections(recordings, self._counted("predictions", self._predictions(sites)), self._facts())
+        return recordings.append_column("file", files)
 
     def damage_notes(self) -> tuple[str, ...]:
         """Say that lengths may be counted otherwise, where files are damaged."""
@@ -146,7 +150,8 @@ class Reading:
         )
         return table, self.count("windows")
 
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
+        """Return what holds for every row of the archive's model."""
         config = self._archive.config
         rule, model = config.windows, config.model
         is_birdnet = model.name.startswith("birdnet")

@@ -19,10 +19,12 @@ from store.catalog import Catalog
 from store.config import StoreConfig
 from store.snapshots import Snapshot
 
-VIEWS = ("recordings", "windows", "predictions", "embeddings", "annotations", "sites")
+VIEWS = ("recordings", "windows", "predictions", "embeddings", "annotations", "scores", "sites")
 Parameters = Sequence[Any] | dict[str, Any] | None
 _BLOCK_ROWS = 65_536
-_LATE = re.compile(r"\b(embeddings|annotations)\b", re.IGNORECASE)
+_LATE = re.compile(r"\b(embeddings|annotations|scores)\b", re.IGNORECASE)
+_LITERAL = re.compile(r"'[^']*'")
+_SCORES_FILE = re.compile(r"[^\s\"']*/scores/[0-9a-f]{16}/[^\s\"']*\.parquet")
 _CATALOG_FILE = re.compile(r"[^\s\"']*/catalog/v\d+/[^\s\"']*")
 _CANDIDATES = re.compile(r"Candidate bindings: (.*?)(?:\n|$)|Did you mean \"([^\"]+)\"")
 _LINE = re.compile(r"\n\nLINE (\d+): (.*)", re.DOTALL)
@@ -40,6 +42,7 @@ class Connection:
     def __init__(self, root: str, config: StoreConfig, snapshot: Snapshot, catalog: Catalog) -> None:
         self._root = root
         self._embeddings: Callable[[], str] = lambda: views.embeddings_view(root, config, snapshot, catalog)
+        self._scores: Callable[[], str] = lambda: _scores_view(root, snapshot)
         self._lock = threading.RLock()
         self._has_embeddings = False
         self._db = duckdb.connect()
@@ -99,13 +102,15 @@ class Connection:
             yield from reader
 
     def _bring(self, query: str, db: Any) -> None:
-        """Make the views that cost something only when a query names them; annotations as they are at this moment."""
-        named = {found.lower() for found in _LATE.findall(query)}
+        """Make the views that cost something only when a query names them; annotations and scores as they are at this moment."""
+        named = {found.lower() for found in _LATE.findall(_LITERAL.sub("", query))}
         if "annotations" in named:
             db.register("annotations", AnnotationLog(self._root).current())
         if "embeddings" in named and not self._has_embeddings:
             self._db.execute(f"CREATE VIEW embeddings AS {self._embeddings()}")
             self._has_embeddings = True
+        if "scores" in named:
+            self._db.execute(f"CREATE OR REPLACE VIEW scores AS {self._scores()}")
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -116,6 +121,13 @@ class Connection:
             raise _told(error, self._root) from error
 
 
+def _scores_view(root: str, snapshot: Snapshot) -> str:
+    from store.probes import in_use
+    from store.scores import scores_view
+
+    return scores_view(root, snapshot, in_use(root))
+
+
 def _told(error: duckdb.Error, root: str) -> SonothequeError:
     text = str(error)
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException) and (
@@ -123,6 +135,10 @@ def _told(error: duckdb.Error, root: str) -> SonothequeError:
     ):
         return Damaged(
             f"the catalog's file {found.group()} cannot be read. It is derived: remove the folder {root}/catalog and ask again"
+        )
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and (lost := _SCORES_FILE.search(text)):
+        return Damaged(
+            f"the scores in {lost.group()} cannot be read. They are derived: remove the file and run `sonotheque probe apply` again"
         )
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and ".parquet" in text:
         return Damaged(

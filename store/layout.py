@@ -62,6 +62,20 @@ def job_path(number: int) -> str:
     return f"{JOBS}/{number}"
 
 
+SCORES = "scores"
+SCORE_SET = "set.json"
+
+
+def score_set(name: str) -> str:
+    """Return the path of what describes one set of scores, relative to the store."""
+    return f"{SCORES}/{name}/{SCORE_SET}"
+
+
+def score_part(name: str, part_id: str) -> str:
+    """Return the path of one set's scores of a part, relative to the store."""
+    return f"{SCORES}/{name}/{part_name(part_id)}"
+
+
 CATALOG = "catalog"
 _CATALOG_VERSION = 1  # of how the catalog's files are made; another version has a folder of its own
 
@@ -108,3 +122,36 @@ def index_file(kind: str, made_from: str, sha256: str, suffix: str) -> str:
 def index_windows_list(snapshot: int, metadata: int, version: int) -> str:
     """Return the path of the list of the tables of windows that hold for a snapshot, metadata and index."""
     return f"{index_folder()}/windows/s{snapshot}-m{metadata}-i{version}.json"
+
+
+PROBES = "probes"
+PROMOTED = "promoted"
+PROBE_FILE, PROBE_WEIGHTS, PROBE_REPORT = "probe.json", "weights.safetensors", "report.json"
+PROBE_EXPERIMENT, PROBE_EXAMPLES = "experiment.yaml", "examples.parquet"
+
+
+def probe_folder(name: str) -> str:
+    """Return the folder of a probe, its name quoted as a site's is; a dot at its beginning is quoted too."""
+    quoted = quote(name, safe="", errors="replace")
+    return f"{PROBES}/{'%2E' + quoted[1:] if quoted.startswith('.') else quoted}"
+
+
+def probe_name_of(folder: str) -> str | None:
+    """Return the name of the probe that a folder in ``probes/`` is of, or None if it is of none."""
+    name = unquote(folder, errors="replace")
+    return name if probe_folder(name) == f"{PROBES}/{folder}" else None
+
+
+def probe_version(name: str, number: int) -> str:
+    """Return the folder of a version of a probe."""
+    return f"{probe_folder(name)}/{number}"
+
+
+def probe_promotions(name: str) -> str:
+    """Return the folder of the records that say which version of a probe is in use."""
+    return f"{probe_folder(name)}/{PROMOTED}"
+
+
+def probe_promotion(name: str, number: int) -> str:
+    """Return the path of one such record."""
+    return f"{probe_promotions(name)}/{number}.json"

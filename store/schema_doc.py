@@ -2,60 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from sonotheque.core.errors import NotFound
 from sonotheque.core.suggest import did_you_mean
+from store.schema_nouns import ColumnDoc, ViewDoc
 
 VECTOR: Final = "FLOAT[dim]"  # as long as the model's embedding: `sonotheque info` tells
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnDoc:
-    """One column.
-
-    Attributes
-    ----------
-    name, type : str
-        As DuckDB's DESCRIBE has them; ``FLOAT[dim]`` stands for the length of the store's vectors.
-    unit : str
-        Empty for what has none.
-    meaning : str
-    null : str
-        When it is null; empty if never.
-    """
-
-    name: str
-    type: str
-    unit: str
-    meaning: str
-    null: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewDoc:
-    """One view.
-
-    Attributes
-    ----------
-    name : str
-    row : str
-        What a row is.
-    note : str
-        What a question should know beforehand.
-    columns : tuple of ColumnDoc
-    """
-
-    name: str
-    row: str
-    note: str
-    columns: tuple[ColumnDoc, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the view as a JSON object."""
-        return asdict(self)
-
 
 _NO_TIME = "the recording's time is unknown"
 _NO_UTC = "the time is unknown, or neither an offset nor a zone is"
@@ -235,6 +188,32 @@ ANNOTATIONS: Final = ViewDoc(
     ),
 )
 
+SCORES: Final = ViewDoc(
+    "scores",
+    "one class of a probe in one window, as the probe in use scored it",
+    "There once a probe was applied (`sonotheque probe apply`), for the version in use of each probe. Scores below the floor (0.01 "
+    "unless asked otherwise) are not kept: a window that is not here scored less, or was not scored yet. Ordered by class within a "
+    "part: ask by probe and label and little is read.",
+    (
+        _ID,
+        _SAMPLE,
+        _PATH,
+        _SITE,
+        _DEPLOYMENT,
+        _DATE,
+        _START,
+        _END,
+        _UTC,
+        _LOCAL,
+        _HOUR,
+        ColumnDoc("probe", "VARCHAR", "", "the probe's name"),
+        ColumnDoc("version", "INTEGER", "", "the probe's version in use"),
+        ColumnDoc("label", "VARCHAR", "", "the probe's class"),
+        ColumnDoc("logit", "FLOAT", "", "the probe's linear score of the class"),
+        ColumnDoc("score", "FLOAT", "0 to 1", "probability: the logit through the probe's calibration"),
+    ),
+)
+
 SITES: Final = ViewDoc(
     "sites",
     "one site",
@@ -253,7 +232,7 @@ SITES: Final = ViewDoc(
     ),
 )
 
-SCHEMA: Final = (RECORDINGS, WINDOWS, PREDICTIONS, EMBEDDINGS, ANNOTATIONS, SITES)
+SCHEMA: Final = (RECORDINGS, WINDOWS, PREDICTIONS, EMBEDDINGS, ANNOTATIONS, SCORES, SITES)
 
 
 def view_doc(name: str) -> ViewDoc:

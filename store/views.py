@@ -114,7 +114,7 @@ def embeddings_view(root: str, config: StoreConfig, snapshot: Snapshot, catalog:
     selects = [f"SELECT {own} FROM {_parts(root, group)}" for group in _groups(root, same)]
     if other:
         joined = f"e.recording_id, e.start_sample, w.path, w.site, r.date, e.start_s, e.end_s, e.valid_s, w.utc_start, w.local_start, e.{vector}"
-        files = _file_list([f"{root}/{p.embeddings}" for p in other])
+        files = file_list([f"{root}/{p.embeddings}" for p in other])
         selects.append(
             f"SELECT {joined} FROM (SELECT *, string_split(parse_filename(filename, true), '-')[2] AS part_id FROM "
             f"read_parquet({files}, hive_partitioning=false, filename=true)) e JOIN windows w USING (part_id, recording_id, start_sample) "
@@ -137,7 +137,7 @@ def _groups(root: str, parts: Sequence[SnapshotPart]) -> Iterable[list[SnapshotP
 
 
 def _parts(root: str, parts: Sequence[SnapshotPart]) -> str:
-    files = _file_list([f"{root}/{p.embeddings}" for p in parts])
+    files = file_list([f"{root}/{p.embeddings}" for p in parts])
     if "=" not in root:
         types = ", ".join(f"{key!r}: {value}" for key, value in HIVE_TYPES.items())
         return f"read_parquet({files}, hive_partitioning=true, hive_types={{{types}}})"
@@ -152,21 +152,22 @@ def _units(catalog: Catalog, files: Sequence[str], empty: str) -> str:
     if not paths:
         return f"(SELECT {empty} WHERE false)"
     if "=" not in catalog.base:
-        return f"read_parquet({_file_list(paths)}, hive_partitioning=true, hive_types={{'site': VARCHAR, 'month': VARCHAR}})"
+        return f"read_parquet({file_list(paths)}, hive_partitioning=true, hive_types={{'site': VARCHAR, 'month': VARCHAR}})"
     sites = {catalog.path(f): u.site for u in catalog.manifest.units for f in (u.windows, u.predictions)}
     by_site: dict[str, list[str]] = {}
     for path in paths:
         by_site.setdefault(sites[path], []).append(path)
     selects = [
-        f"SELECT *, {quoted(site)} AS site FROM read_parquet({_file_list(own)}, hive_partitioning=false)"
+        f"SELECT *, {quoted(site)} AS site FROM read_parquet({file_list(own)}, hive_partitioning=false)"
         for site, own in by_site.items()
     ]
     return f"({' UNION ALL BY NAME '.join(selects)})"
 
 
 def _plain(paths: Sequence[str]) -> str:
-    return f"read_parquet({_file_list(paths)}, hive_partitioning=false)"
+    return f"read_parquet({file_list(paths)}, hive_partitioning=false)"
 
 
-def _file_list(paths: Iterable[str]) -> str:
+def file_list(paths: Iterable[str]) -> str:
+    """Return paths as an SQL list."""
     return f"[{', '.join(quoted(p) for p in paths)}]"

@@ -54,6 +54,8 @@ def subtitle_of(answer: Activity, panels: Sequence[Panel], by: By = By.CELL) -> 
     """Return the line below the title: what was counted, how much of it, on whose clock."""
     if answer.source is Source.ANNOTATIONS:
         counted = "windows with a positive annotation (what nobody listened to counts as recorded)"
+    elif answer.source is Source.PROBE:
+        counted = answer.counted
     else:
         counted = f"windows with a prediction, {score_text(answer.score_min, answer.rank_max)}, {answer.about.model}"
     own = [p for p in panels if p.label == panels[0].label]

@@ -90,6 +90,8 @@ def _chosen(
     archive: Archive, species: Sequence[str], wanted: SearchFilter, source: Source
 ) -> tuple[tuple[str, ...], dict[str, SearchFilter], str]:
     """Return the labels, the filter of what is found for each, and the relation it is found in."""
+    if source is Source.PROBE:
+        raise Invalid("--source probe: `sonotheque probe hits NAME --plot FILE` draws when a probe found something")
     if source is Source.ANNOTATIONS:
         if wanted.asks_predictions or wanted.annotated is not None:
             raise Invalid(

@@ -16,6 +16,7 @@ class Source(StrEnum):
 
     PREDICTIONS = "predictions"
     ANNOTATIONS = "annotations"
+    PROBE = "probe"
 
 
 class By(StrEnum):
@@ -86,6 +87,8 @@ class Activity:
         Sites with windows whose local time is known.
     panels : tuple of Panel
         By label, then by site.
+    counted : str
+        What was counted, in words; only if a probe found it.
     """
 
     about: About
@@ -95,6 +98,7 @@ class Activity:
     labels: tuple[str, ...]
     places: tuple[Place, ...]
     panels: tuple[Panel, ...]
+    counted: str = ""
 
     def to_json(self, by: By = By.CELL) -> dict[str, Any]:
         """Return the answer as a JSON object with the rows of :func:`rows_by`."""

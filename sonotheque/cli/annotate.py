@@ -107,6 +107,10 @@ def _say_imported(found: dict[str, Any], store: str) -> None:
         say(f"  {_count(found['cut'], 'span')} cut at the end of the recording")
     if found["contrary"]:
         say(f"  {found['contrary']:,} say otherwise than the same annotator of the same span and label; both count")
+    if found["not_judged"]:
+        tell(
+            f"left out: {_count(found['not_judged'], 'row')} of a review without a judgement: positive, negative or uncertain"
+        )
     if found["unknown"]:
         rows, names = _count(sum(found["unknown"].values()), "row"), list(found["unknown"])
         tell(f"left out: {rows} of {_count(len(names), 'recording')} not in the store, such as {cell(names[0])}")

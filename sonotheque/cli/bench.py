@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group.command("embed", epilog="Example: sonotheque bench embed --minutes 60")(embed)
     group.command("store", epilog="Example: sonotheque bench store --windows 5000000 --pairs 7")(store)
     group.command("search", epilog="Example: sonotheque bench search --windows 100000")(search)
+    group.command("probes", epilog="Example: sonotheque bench probes --quick")(probes)
     group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
     group.command("import", epilog="Example: sonotheque bench import --windows 20000")(import_)
     app.add_typer(group, name="bench")
@@ -92,6 +93,24 @@ def search(
         "hop_s": hop_s,
     }
     return _measured("search", as_json, **settings, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json)
+
+
+def probes(
+    peers: bool = typer.Option(
+        True, "--peers/--no-peers", help="perch-hoplite too, from an environment of its own in .bench/."
+    ),
+    real: str = typer.Option(
+        None, "--real", metavar="STORE", help="Judge on this store's confident labels too; birdnet_v2.4."
+    ),
+    windows: int = typer.Option(
+        100_000, "--windows", metavar="N", min=1, help="Size of the archive that probes run over."
+    ),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure probes: training beside perch-hoplite and scikit-learn, many at once, and running them over an archive."""
+    return _measured("probes", as_json, peers=peers, real=real, windows=windows, quick=quick, out=out, quiet=as_json)
 
 
 def gpu(

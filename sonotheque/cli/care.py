@@ -123,7 +123,7 @@ def _say_garbage(store: str, found: GarbageReport) -> None:
     say(
         f"{store}: {size(found.bytes_freed)} {verb}: {found.parts:,} superseded parts, {found.predictions:,} orphaned predictions files, "
         f"{len(found.snapshots):,} snapshots, {found.catalog_files:,} catalog files, "
-        f"{found.index_files:,} index files, {found.temporary_files:,} leftovers"
+        f"{found.index_files:,} index files, {found.score_files:,} files of scores, {found.temporary_files:,} leftovers"
     )
     numbers = found.snapshots_kept
     kept = (

@@ -22,6 +22,7 @@ from sonotheque.cli import (
     jobs,
     metadata,
     models,
+    probe,
     search,
     sql,
 )
@@ -42,7 +43,23 @@ app = typer.Typer(
 # Typer carries Click inside itself since 0.2x, and may again not: the class is found where it is.
 _USAGE_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
-for module in (demo, embed, search, index, jobs, care, annotate, metadata, export, importing, ask, sql, models, bench):
+for module in (
+    demo,
+    embed,
+    search,
+    index,
+    probe,
+    jobs,
+    care,
+    annotate,
+    metadata,
+    export,
+    importing,
+    ask,
+    sql,
+    models,
+    bench,
+):
     module.register(app)
 
 

@@ -45,6 +45,8 @@ class GarbageReport:
         Numbers of the snapshots that went.
     snapshots_kept : list of int
     catalog_files, index_files, temporary_files : int
+    score_files : int
+        Scores of parts that are gone.
     waiting, waiting_bytes : int
         Parts that nobody's rows are in and that are still in their grace period, listed in a kept snapshot, or the reason why older
         rows on disk are superseded.
@@ -63,6 +65,7 @@ class GarbageReport:
     catalog_files: int = 0
     index_files: int = 0
     temporary_files: int = 0
+    score_files: int = 0
     waiting: int = 0
     waiting_bytes: int = 0
     listed: int = 0
@@ -129,6 +132,7 @@ class _Run:
     now_s: float
     ops: FileOps
     report: GarbageReport
+    gone: set[str] = field(default_factory=set)
 
     def clock_stands(self) -> bool:
         """Tell whether a dead part is younger than every snapshot: then only a new one can begin its grace period."""
@@ -207,6 +211,7 @@ class _Run:
     def _remove_parts(self, wave: list[Part]) -> None:
         for part in wave:
             self._remove(part.embeddings)
+            self.gone.add(part.part_id)
             self.report.parts += 1
         self._sync({part.embeddings.rpartition("/")[0] for part in wave})
         for part in wave:
@@ -242,7 +247,20 @@ class _Run:
             self.root, self.ops, grace_s=grace_s, now=lambda: self.now_s, dry_run=self.report.dry_run
         )
         self.report.index_files, self.report.bytes_freed = files, self.report.bytes_freed + size
-        self.report.temporary_files = sweep_leftovers(self.root, self.ops, dry_run=self.report.dry_run)
+        from store.scores.sweeping import sweep_scores
+
+        there = self.ledger.parts.keys() - self.gone
+        files, size = sweep_scores(
+            self.root, there, self.ops, grace_s=grace_s, now=lambda: self.now_s, dry_run=self.report.dry_run
+        )
+        self.report.score_files, self.report.bytes_freed = files, self.report.bytes_freed + size
+        from store.probes import sweep_unfinished
+
+        files, size = sweep_unfinished(
+            self.root, self.ops, grace_s=grace_s, now=lambda: self.now_s, dry_run=self.report.dry_run
+        )
+        self.report.temporary_files, self.report.bytes_freed = files, self.report.bytes_freed + size
+        self.report.temporary_files += sweep_leftovers(self.root, self.ops, dry_run=self.report.dry_run)
 
     def _remove(self, relative: str) -> None:
         self.report.bytes_freed += self._size(relative)

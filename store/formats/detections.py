@@ -72,6 +72,8 @@ class Facts:
         BirdNET's setting; None for models that have none.
     high_hz : float or None
         Highest frequency that the model hears.
+    has_two_names : bool
+        Labels are ``Strix aluco_Tawny Owl``; if not, an underscore is a character like any other.
     """
 
     model: str = ""
@@ -79,6 +81,7 @@ class Facts:
     overlap_s: float | None = None
     sensitivity: float | None = None
     high_hz: float | None = None
+    has_two_names: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +185,13 @@ class Detections:
             if int(order[0]) < last or not order.is_sorted():
                 raise Invalid("detections are not in the order of their recordings; Detections.of sorts a table")
             last = int(order[-1])
-            yield _derived(frame)
+            yield _derived(frame, has_two_names=self.facts.has_two_names)
 
 
 _FALLBACK: Final = ("recording_id", "site", "deployment", "utc_start", "local_start")
 
 
-def _derived(frame: pl.DataFrame) -> pl.DataFrame:
+def _derived(frame: pl.DataFrame, *, has_two_names: bool) -> pl.DataFrame:
     since = (pl.col("start_s") * 1e6).round().cast(pl.Int64).cast(pl.Duration("us"))
     names = pl.col("label").str.splitn("_", 2)
     return frame.with_columns(
@@ -198,8 +201,10 @@ def _derived(frame: pl.DataFrame) -> pl.DataFrame:
         pl.coalesce("utc_start", pl.col("of_utc_start") + since).alias("utc_start"),
         pl.coalesce("local_start", pl.col("of_local_start") + since).alias("local_start"),
         pl.min_horizontal("end_s", "duration_s").alias("end_cut_s"),
-        pl.coalesce(_filled(names.struct.field("field_0")), "label").alias("scientific"),
-        _filled(names.struct.field("field_1")).alias("common"),
+        (pl.coalesce(_filled(names.struct.field("field_0")), "label") if has_two_names else pl.col("label")).alias(
+            "scientific"
+        ),
+        (_filled(names.struct.field("field_1")) if has_two_names else pl.lit(None, pl.String)).alias("common"),
     ).drop(f"of_{c}" for c in _FALLBACK)
 
 

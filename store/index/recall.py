@@ -19,7 +19,7 @@ from store.scoring import quick_cosines, unit
 
 K: Final = 50
 QUERIES: Final = 100
-CANDIDATES: Final = (200, 500)
+CANDIDATES: Final = (200, 500, 2000, 5000)  # the short codes of a model with few dimensions need many
 _BLOCK: Final = 16_384
 _ENOUGH: Final = 0.9999
 _LEAST_LISTS: Final = 4

@@ -27,6 +27,7 @@ from store.scoring import QUICK_ERROR, quick_cosines, unit
 
 EXACT_ROWS: Final = 20_000  # eligible rows up to here are compared in full: some 10 ms on one core
 CODED_ROWS: Final = 2_000_000  # up to here the codes of all eligible rows are looked through when a filter holds
+_RECALL_FILTERED: Final = 0.999
 _EACH: Final = 10  # candidates for each hit wanted
 _LEAST_FILTERED: Final = 1000
 _MOST: Final = 0.9  # of the live rows eligible: the filter takes away so little that clusters are as good as without it
@@ -160,8 +161,11 @@ class SearchIndex:
             share = plan.eligible / max(1, plan.windows)
             lists = min(len(clusters.centres), int(np.ceil(chosen.lists / max(share, 0.01))))
             return Measured(lists, chosen.candidates, chosen.mean, chosen.p5)
-        best = version.measured[-1]
-        return Measured(len(clusters.centres), max(_LEAST_FILTERED, chosen.candidates), best.mean, best.p5)
+        # A filter may leave rows that are all alike: what finds nearly everything without one is the least that will do.
+        most = choose(version.measured, max(chosen.mean, _RECALL_FILTERED))
+        count = max(_LEAST_FILTERED, most.candidates)
+        known = max((m for m in version.measured if m.candidates <= count), key=lambda m: (m.mean, m.p5))
+        return Measured(len(clusters.centres), count, known.mean, known.p5)
 
     def _enough(self, query: SearchQuery, aim: Aim, eligible: Eligible, plan: SearchPlan) -> Found:
         """Look for more and more windows until enough are left of them, or there are no more."""

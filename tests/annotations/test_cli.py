@@ -104,6 +104,7 @@ def test_documents_have_stable_keys(annotate: Annotate, store: str, tmp_path: Pa
             "batch",
             "added",
             "already_there",
+            "not_judged",
             "contrary",
             "cut",
             "unknown",

@@ -94,8 +94,8 @@ def test_gc_tells_what_it_did(store):
     )
     assert (dry["dry_run"], dry["parts"], dry["snapshots"], dry["snapshots_kept"]) == (True, 6, [1], [2])
     assert set(dry) == {
-        "dry_run", "bytes_freed", "parts", "predictions", "snapshots", "snapshots_kept", "catalog_files", "index_files", "temporary_files",
-        "waiting", "waiting_bytes", "listed", "notes",
+        "dry_run", "bytes_freed", "parts", "predictions", "snapshots", "snapshots_kept", "catalog_files", "index_files",
+        "temporary_files", "score_files", "waiting", "waiting_bytes", "listed", "notes",
     }  # fmt: skip
     assert len(load_ledger(store).parts) == 1
 

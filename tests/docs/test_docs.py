@@ -28,8 +28,12 @@ PACKAGES = (
     "store",
     "store/catalog",
     "store/index",
+    "store/probes",
+    "store/scores",
+    "probes",
     "cluster",
     "search_api",
+    "search_api/probes",
     "benchmarks",
 )
 
@@ -58,7 +62,7 @@ def help_of(*verb):
 def test_commands_in_the_docs_exist(words):
     verb = [words[0]]
     if (
-        verb[0] in ("models", "bench", "annotate", "metadata", "import", "index")
+        verb[0] in ("models", "bench", "annotate", "metadata", "import", "index", "probe")
         and len(words) > 1
         and not words[1].startswith("-")
     ):

@@ -38,7 +38,7 @@ def test_every_view_of_a_store_is_described(real):
         archive.sql("SELECT count(*) FROM embeddings"), archive.sql("SELECT count(*) FROM annotations")
     described = {view.name for view in SCHEMA}
     assert {name for name in names if not name.startswith("_")} <= described
-    assert described == {"recordings", "windows", "predictions", "embeddings", "annotations", "sites"}
+    assert described == {"recordings", "windows", "predictions", "embeddings", "annotations", "scores", "sites"}
 
 
 def test_units_stand_where_names_say_them():

@@ -1,7 +1,8 @@
 """perch-hoplite's ``hoplite_annotations.csv``, and the tables of annotated data sets that its ingestors read.
 
 Any CSV table with a recording, a start, an end and a label is read: ``recording, start_offset_s, end_offset_s, label, label_type``,
-``filename, start_time_s, end_time_s, label``, ``Filename, Start Time (s), End Time (s), Species eBird Code`` and the like.
+``filename, start_time_s, end_time_s, label``, ``Filename, Start Time (s), End Time (s), Species eBird Code`` and the like. So are the
+tables of `sonotheque probe review`, by their column ``review``: there, a row without a judgement was not judged, and says nothing.
 
 **What it cannot hold:** the band, annotator, note, provenance and the time of judging; spaces around a text.
 """
@@ -19,6 +20,8 @@ from store.annotations.formats.words import (
     ANNOTATOR_COLUMN,
     JUDGEMENT_COLUMN,
     NOTE_COLUMN,
+    REVIEW_COLUMN,
+    REVIEW_MARK,
     csv_bytes,
     inert,
     judgement_of,
@@ -39,6 +42,7 @@ _ALIASES: Final = {
     "judgement": JUDGEMENT_COLUMN,
     "annotator": ANNOTATOR_COLUMN,
     "note": NOTE_COLUMN,
+    "review": REVIEW_COLUMN,
 }
 
 
@@ -81,6 +85,8 @@ def _raw(row: Row, label: str | None) -> RawAnnotation:
         row.refuse("path", "the recording's path or name")
     start_s, end_s = span(row)
     low_hz, high_hz = band(row)
+    review, judgement = row.get("review"), judgement_of(row)
+    is_review = review.startswith(REVIEW_MARK)  # not a column of that name of somebody else's
     return RawAnnotation(
         row.file,
         row.line,
@@ -88,11 +94,13 @@ def _raw(row: Row, label: str | None) -> RawAnnotation:
         start_s,
         end_s,
         live(label_of(row, label)),
-        judgement=judgement_of(row),
+        judgement=judgement,
         low_hz=low_hz,
         high_hz=high_hz,
         note=live(row.get("note")),
         annotator=live(row.get("annotator")) or None,
+        provenance=review if is_review else None,
+        is_open=is_review and judgement is None,
     )
 
 

@@ -35,6 +35,8 @@ class RawAnnotation:
     slack_s : float
         How far the span may reach past the recording's end; it is cut there. As long as a window for tables made of windows,
         whose last one may be padded.
+    is_open : bool
+        Handed out for review, and not judged yet: says nothing.
     """
 
     file: str
@@ -52,3 +54,4 @@ class RawAnnotation:
     provenance: str | None = None
     created_utc: datetime | None = None
     slack_s: float = SLACK_S
+    is_open: bool = False

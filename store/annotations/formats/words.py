@@ -14,6 +14,9 @@ from sonotheque.core.tables import Row
 JUDGEMENT_COLUMN: Final = ("judgement", "judgment", "labeltype")
 ANNOTATOR_COLUMN: Final = ("annotator", "analyst", "observer")
 NOTE_COLUMN: Final = ("note", "notes", "comment", "comments")
+REVIEW_COLUMN: Final = ("review",)
+REVIEW_MARK: Final = "probe review "
+"""What the cells of that column begin with in a table of `sonotheque probe review`; its rows say nothing before they are judged."""
 
 # hoplite's label types are numbers in its database and words in its tables.
 _JUDGEMENTS: Final = {

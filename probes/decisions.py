@@ -1,0 +1,75 @@
+"""From scores of examples that were left out: what a logit means, and above what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.calibration import fit_platt, fit_temperature
+from probes.examples import Examples
+from probes.experiment import Experiment
+from probes.probe import Probe
+from probes.selection import Selection
+from probes.thresholds import choose
+
+PLATT = "Platt's sigmoid on cross-validated logits (Platt 1999, Lin et al. 2007)"
+TEMPERATURE = "one temperature on cross-validated logits (Guo et al. 2017)"
+_NONE = "none: no score of an unseen example to calibrate with"
+
+
+def calibrated(
+    found: Selection, learnt: Examples, experiment: Experiment
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Return slopes (C,), offsets (C,) and the method in words, from scores of examples that were left out."""
+    c = len(learnt.classes)
+    slopes, offsets = np.ones(c), np.zeros(c)
+    if not len(found.rows):
+        return slopes, offsets, _NONE
+    part = learnt.take(found.rows)
+    if experiment.kind == "multiclass":
+        usable = ((part.targets * part.weights).max(axis=1) > 0) & np.isfinite(found.logits).all(axis=1)
+        if not usable.any():
+            return slopes, offsets, _NONE
+        temperature = fit_temperature(
+            found.logits[usable], part.targets[usable].argmax(axis=1), part.weights[usable].max(axis=1)
+        )
+        return slopes / temperature, offsets, TEMPERATURE
+    for k in range(c):
+        known = (part.weights[:, k] > 0) & np.isfinite(found.logits[:, k])
+        slopes[k], offsets[k] = fit_platt(found.logits[known, k], part.targets[known, k], part.weights[known, k])
+    return slopes, offsets, PLATT
+
+
+def thresholds_of(
+    probe: Probe, found: Selection, learnt: Examples, experiment: Experiment
+) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
+    """Return thresholds (C,) by the experiment's rule, and what each would do to the examples that were left out."""
+    c = len(learnt.classes)
+    thresholds, told = np.full(c, 0.5), []
+    part = learnt.take(found.rows)
+    scored = probe.probabilities(np.nan_to_num(found.logits, nan=0.0)) if len(found.rows) else None
+    for k, name in enumerate(learnt.classes):
+        row: dict[str, Any] = {"class": name, "threshold": 0.5, "note": "no score of an unseen example to choose by"}
+        if scored is not None:
+            known = (part.weights[:, k] > 0) & np.isfinite(found.logits[:, k])
+            truth = part.targets[known, k]
+            if (truth > 0).any() and (truth == 0).any():
+                negative = known & (part.targets[:, k] == 0)
+                stands_for_s = (part.end_s - part.start_s) * part.weights[:, k]
+                hours = float(stands_for_s[negative].sum() / 3600.0)
+                rule = experiment.threshold
+                best = choose(rule.rule, rule.value, truth, scored[known, k], part.weights[known, k], hours)
+                thresholds[k] = best.threshold
+                row = {
+                    "class": name,
+                    "threshold": best.threshold,
+                    "precision": best.precision,
+                    "recall": best.recall,
+                    "f1": best.f1,
+                    "false_alarms_per_hour": best.false_alarms_per_hour,
+                    "note": best.note,
+                }
+        told.append({key: None if value != value else value for key, value in row.items()})  # NaN is no JSON
+    return thresholds, told

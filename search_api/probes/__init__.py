@@ -1,0 +1,1 @@
+"""Probes of an archive: trained on its annotations, kept in versions, applied, reviewed, reported."""

@@ -1,0 +1,1 @@
+"""Probes: what learns from examples, and how well."""
