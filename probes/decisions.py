@@ -60,7 +60,11 @@ def thresholds_of(
                 stands_for_s = (part.end_s - part.start_s) * part.weights[:, k]
                 hours = float(stands_for_s[negative].sum() / 3600.0)
                 rule = experiment.threshold
-                best = choose(rule.rule, rule.value, truth, scored[known, k], part.weights[known, k], hours)
+                counted = part.weights[known, k]
+                if rule.rule == "precision":
+                    # A share of what is found: if weak negatives weighed a twentieth, finding everything would look precise.
+                    counted = np.ones_like(counted)
+                best = choose(rule.rule, rule.value, truth, scored[known, k], counted, hours)
                 thresholds[k] = best.threshold
                 row = {
                     "class": name,

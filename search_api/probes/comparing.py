@@ -27,7 +27,8 @@ def compare(
 
     They are the test side of the newer one: a training keeps held out what was held out for the version in use, and the newer one knows
     best what is heard there. Where that leaves nothing, they are those of the version in use, then of the other. Windows that share sound
-    with one that either was trained on are left out. Only classes that both versions and those windows have are compared.
+    with one that either was trained on are left out. Only classes that both versions and those windows have are compared. Where both rank
+    equally well, the log loss of their probabilities decides.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def compare(
     Returns
     -------
     dict
-        ``name``, ``a`` and ``b`` (``version``, ``macro``: map, cmap, roc_auc), ``difference`` (per metric ``value`` and ``ci``, 95 %),
+        ``name``, ``a`` and ``b`` (``version``, ``macro``: map, cmap, roc_auc, ``log_loss``), ``difference`` (per metric ``value`` and ``ci``, 95 %),
         ``chance``, ``metric`` (the one that decides, of ``b``'s experiment), ``better`` (``a``, ``b``, ``same`` or None where it cannot be told),
         ``classes`` (per class ``n_positive``, ``n_negative``, ``a``, ``b``, ``difference``, ``chance``), ``held_out`` (``version``,
         ``in_use``, ``windows``, ``recordings``, ``left_out``: ``trained_on`` and ``gone``; ``same_recordings``: windows judged of whose
@@ -65,6 +66,12 @@ def compare(
     metric = _metric(sides[1])
     macro = {m: _pair(now[0].macro(m), now[1].macro(m), repeats[0].macro(m), repeats[1].macro(m)) for m in METRICS}
     gain = macro[metric]["difference"]["value"]
+    losses = [_log_loss(probe, examples) for probe in sides]
+    if gain == 0 and losses[0] != losses[1]:
+        gain = losses[0] - losses[1]
+        notes.append(
+            f"their {metric} is the same; the log loss of their probabilities decides: {losses[0]:.3f} of version {a}, {losses[1]:.3f} of version {b}"
+        )
     missing = [sorted(set(p.classes) - set(examples.classes)) for p in sides]
     for probe, left in zip(sides, missing, strict=True):
         if left:
@@ -73,8 +80,8 @@ def compare(
         notes.append("all held-out windows are of one recording, so no interval can be given")
     return {
         "name": sides[0].name,
-        "a": {"version": a, "macro": {m: macro[m]["a"] for m in METRICS}},
-        "b": {"version": b, "macro": {m: macro[m]["b"] for m in METRICS}},
+        "a": {"version": a, "macro": {m: macro[m]["a"] for m in METRICS}, "log_loss": losses[0]},
+        "b": {"version": b, "macro": {m: macro[m]["b"] for m in METRICS}, "log_loss": losses[1]},
         "difference": {m: macro[m]["difference"] for m in METRICS},
         "chance": _chance(examples, now[0]),
         "metric": metric,
@@ -145,6 +152,14 @@ def _rankings(probe: Probe, examples: Examples) -> ClassRankings:
     columns = [probe.classes.index(c) for c in examples.classes]
     scores = probe.probabilities(probe.logits(examples.vectors))[:, columns]
     return ClassRankings(examples, np.clip(scores, 0.0, 1.0), examples.recording_ids)
+
+
+def _log_loss(probe: Probe, examples: Examples) -> float:
+    """Return the mean log loss of the probabilities of all classes; what is judged and what is not weigh as they did in training."""
+    columns = [probe.classes.index(c) for c in examples.classes]
+    p = np.clip(probe.probabilities(probe.logits(examples.vectors))[:, columns].astype(np.float64), 1e-6, 1 - 1e-6)
+    each = -np.where(examples.targets > 0, np.log(p), np.log1p(-p))
+    return float((each * examples.weights).sum() / max(float(examples.weights.sum()), 1e-12))
 
 
 def _metric(probe: Probe) -> str:

@@ -217,6 +217,9 @@ def _decided(root: str, name: str, before: int, version: int, *, force: bool) ->
     metric, held = comparison["metric"], comparison["held_out"]
     a, b = (comparison[side]["macro"][metric] for side in "ab")
     said = f"{metric} {_number(b)} against {_number(a)} of version {before}"
+    if a == b:
+        losses = [_number(comparison[side]["log_loss"]) for side in "ba"]
+        said += f", log loss {losses[0]} against {losses[1]}"
     on = f"{held['windows']:,} held-out windows of version {held['version']}"
     if comparison["better"] == "b":
         return {"forced": False, "why": f"{said}, on {on}", "comparison": comparison}

@@ -79,6 +79,16 @@ def test_thresholds_follow_the_rule():
     assert all(row["false_alarms_per_hour"] <= 1.0 for row in few.report["threshold_rule"]["chosen"])
 
 
+def test_a_precise_threshold_does_not_let_everything_through_because_weak_negatives_weigh_little():
+    e = examples(400, n_classes=1, apart=1.5)
+    weak = changed(e, targets=(np.arange(400) < 40).astype(np.float32)[:, None])
+    vectors = np.where(weak.targets > 0, e.vectors + 0.4, e.vectors).astype(np.float32)
+    weak = changed(weak, vectors=vectors, weights=np.where(weak.targets > 0, 1.0, 0.05).astype(np.float32))
+    probe = train(weak, replace(QUICK, threshold=ThresholdRule("precision", 0.6)), spec()).probe
+    found = probe.probabilities(probe.logits(weak.vectors))[:, 0] >= probe.thresholds[0]
+    assert 0 < found.mean() < 0.3
+
+
 def test_a_class_without_positives_or_without_anything_against_it_is_refused():
     e = examples()
     none = changed(e, targets=np.where(np.arange(3) == 1, 0, e.targets).astype(np.float32))

@@ -291,6 +291,23 @@ def test_a_version_is_as_good_as_itself(root, archive):
     assert found["better"] == "same" and found["difference"]["map"] == {"value": 0.0, "ci": [0.0, 0.0]}
 
 
+def test_where_both_rank_equally_well_the_log_loss_decides(root, archive):
+    kit.train(root, 0.95)
+    better = kit.probe(root, 0.95)
+    table = examples_table(kit.examples(archive, TRAINED), kit.examples(archive, TESTED))
+    vague = replace(better, offsets=better.offsets + 2)
+    save_trained(root, vague, kit.report(vague), "", table)
+    found = compare(archive, "owl", 1, 2)
+    assert found["difference"]["map"]["value"] == 0 and found["better"] == "a"
+    assert (
+        found["a"]["log_loss"] < found["b"]["log_loss"]
+        and "log loss of their probabilities decides" in found["notes"][0]
+    )
+    assert compare(archive, "owl", 2, 1)["better"] == "b"
+    with pytest.raises(Conflict, match="not better than version 1"):
+        promote(root, "owl", 2)
+
+
 def test_windows_that_either_was_trained_on_are_left_out_and_told(root, archive):
     kit.train(root, 0.5)
     kit.train(root, 0.9, trained_on=TRAINED[1:], tested_on=(*TESTED, *TRAINED[:1]))
