@@ -38,7 +38,9 @@ class Features:
 
     def head(self, solution: Solution) -> tuple[Floats, Floats]:
         """Return weights (dim, C) and bias (C,) that give the same logits for unit vectors."""
-        turned = solution.weights if self.basis is None else self.basis @ solution.weights
+        turned = solution.weights
+        if self.basis is not None:
+            turned = np.asarray(self.basis @ solution.weights.astype(np.float32), np.float64)
         weights = turned / self.scale
         return weights, solution.bias - self.mean @ weights
 

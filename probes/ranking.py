@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sonotheque.core.errors import Invalid
 
+_DENSE_MAX = 2  # groups; with more, most of a place's weights are 0
 _CELLS = 2_000_000  # places times repeats that are worked out at once: 16 MB an array
 
 
@@ -106,8 +107,9 @@ def rank(
     shape = (int(place[-1]) + 1, n_groups)
 
     def spread(rows: NDArray[np.bool_]) -> Any:
-        if n_groups == 1:
-            return np.bincount(place[rows], weights[order][rows], shape[0])[:, None]
+        if n_groups <= _DENSE_MAX:
+            cells = place[rows] * n_groups + group[rows]
+            return np.bincount(cells, weights[order][rows], shape[0] * n_groups).reshape(shape)
         return csr_array((weights[order][rows], (place[rows], group[rows])), shape=shape, dtype=np.float64)
 
     return Ranking(spread(right), spread(~right))

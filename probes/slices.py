@@ -40,9 +40,14 @@ def slices(examples: Examples, scores: NDArray[Any]) -> dict[str, dict[str, dict
     snr = np.array(_SNR_NAMES, dtype=object)[bands]
     snr[np.isnan(examples.snr_db)] = UNKNOWN
     found = {}
+    whole: dict[str, Any] | None = None
     for name, values in (("site", sites), ("hour", hours), ("snr", snr)):
         order = _SNR_NAMES if name == "snr" else tuple(sorted(set(values) - {UNKNOWN}))
         there = [value for value in (*order, UNKNOWN) if (values == value).any()]
+        if len(there) == 1:  # the part is all there is: measured once
+            whole = whole or _measured(examples, scores, np.arange(len(examples)))
+            found[name] = {there[0]: dict(whole)}
+            continue
         found[name] = {value: _measured(examples, scores, np.flatnonzero(values == value)) for value in there}
     return found
 

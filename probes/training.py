@@ -95,7 +95,7 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
     }
     probe = replace(probe, thresholds=thresholds, about=about)
     report = {
-        **_told(probe, examples, experiment),
+        **_told(probe, experiment),
         "split": {**_sides(experiment), **_sizes(learnt, test), "leaks": leaks(learnt, test, experiment.split.by)},
         "solver": {
             "l2": found.l2,
@@ -114,16 +114,16 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
     return Trained(probe, report, learnt, test)
 
 
-def _told(probe: Probe, examples: Examples, experiment: Experiment) -> dict[str, Any]:
+def _told(probe: Probe, experiment: Experiment) -> dict[str, Any]:
     return {
         "probe": experiment.name,
         "version": 0,
         "kind": experiment.kind,
-        "classes": list(examples.classes),
+        "classes": list(probe.classes),
         "model": {"name": probe.model.name, "version": probe.model.version},
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "code_version": VERSION,
-        "data_digest": examples.digest,
+        "data_digest": probe.about["data_digest"],
         "experiment": experiment.to_json(),
     }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 from sonotheque.core.errors import Damaged, Invalid
@@ -45,7 +46,13 @@ class ScoredProbe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object."""
-        return {**asdict(self), "classes": list(self.classes)}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "classes": list(self.classes),
+            "kind": self.kind,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ScoredProbe:
@@ -92,7 +99,7 @@ class ScoreSet:
     @property
     def name(self) -> str:
         """The set's folder: the first 16 digits of the digest of its JSON."""
-        return digest_of(self.to_json())[:16]
+        return _name_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``set.json`` holds."""
@@ -109,6 +116,11 @@ class ScoreSet:
         if not ops.exists(target):
             text = json.dumps(self.to_json(), indent=1, ensure_ascii=True, sort_keys=True) + "\n"
             put_new(ops, f"{root}/{layout.TMP}", temp_name(f"set-{self.name}"), target, text.encode("ascii"))
+
+
+@lru_cache(maxsize=64)  # asked several times for every part, of sets of hundreds of probes
+def _name_of(one: ScoreSet) -> str:
+    return digest_of(one.to_json())[:16]
 
 
 def require_floor(floor: float) -> float:
