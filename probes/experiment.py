@@ -91,6 +91,7 @@ class Split:
         _one_of("split: by", self.by, GROUPS)
         if not 0.0 <= self.test_share <= 0.9:
             raise Invalid(f"split: test_share {self.test_share:g}: expected 0 to 0.9")
+        _at_least("split: seed", self.seed, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ class Experiment:
             raise Invalid(f"l2 {self.l2:g}: expected a number above 0, or auto")
         _at_least("bootstrap", self.bootstrap, 0)
         _at_least("folds", self.folds, 2)
+        _at_least("seed", self.seed, 0)
         if any(s < 1 for s in self.shots):
             raise Invalid(f"shots {list(self.shots)}: expected numbers of examples, 1 or more each")
         if len(set(self.classes)) != len(self.classes):

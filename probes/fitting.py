@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,7 +83,9 @@ def row_weights(targets: NDArray[Any], weights: NDArray[Any], class_weights: str
     """
     t, s = targets.astype(np.float64), weights.astype(np.float64)
     if kind == "multiclass":
-        row = (s * t).max(axis=1, initial=0.0)
+        row = np.where(
+            t.sum(axis=1) == 1, (s * t).max(axis=1, initial=0.0), 0.0
+        )  # two classes at once have no least loss
         if class_weights == "balanced":
             sums = (row[:, None] * t).sum(axis=0)
             row = row * (t / np.where(sums > 0, sums, 1.0)).sum(axis=1)
@@ -107,13 +110,17 @@ def fit_rows(
     device: str = "auto",
     start: Solution | None = None,
     tolerance: float | None = None,
+    is_guarded: bool = False,
 ) -> Solution:
-    """Solve on some rows of the features, or on all; ``targets`` and ``weights`` are of all."""
+    """Solve on some rows of the features, or on all; ``targets`` and ``weights`` are of all.
+
+    ``is_guarded``: the caller has set the number of threads, which is the process's own: several threads must not set it at once.
+    """
     values = features.values if rows is None else features.values[rows]
     t, s = (targets, weights) if rows is None else (targets[rows], weights[rows])
     counted = row_weights(t, s, class_weights, kind)
     rough = tolerance is not None and tolerance >= ROUGH
-    with few_threads(values):
+    with contextlib.nullcontext() if is_guarded else few_threads(values):
         products = products_of(values, device, rough=rough)
         return solve(products, t.astype(np.float64), counted, l2, kind=kind, start=start, tolerance=tolerance)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
+from threadpoolctl import threadpool_limits
 
 from probes.examples import Examples
 from probes.experiment import Experiment
 from probes.fitting import ROUGH, Features, features_of, fit_rows
+from probes.grouping import whole_groups
 from probes.metrics import average_precision, padded_cmap, roc_auc
-from probes.products import few_threads, usable_cores
+from probes.products import usable_cores
 from probes.solver import Solution
 from probes.splitting import folds
 
@@ -38,6 +40,8 @@ class Selection:
         Rows that were scored by a fit that had not seen their group.
     logits : float64, (m, C)
         Their scores; NaN for a class that the fit could not learn.
+    stands_for : float64, (m,)
+        How many examples each of them stands for: more than 1 where some were drawn of many.
     notes : list of str
     """
 
@@ -45,6 +49,7 @@ class Selection:
     tried: list[dict[str, float | None]]
     rows: NDArray[np.int64]
     logits: NDArray[np.float64]
+    stands_for: NDArray[np.float64]
     notes: list[str] = field(default_factory=list)
 
 
@@ -52,13 +57,14 @@ def select(examples: Examples, experiment: Experiment, features: Features | None
     """Choose the penalty, and score every example by a fit that did not learn from its group; ``features``: of all of them."""
     penalties = L2_TRIED if experiment.l2 is None else (experiment.l2,)
     none = np.empty((0, len(examples.classes)))
-    n_groups = len(set(examples.groups(experiment.split.by)))
+    _, n_groups = whole_groups(examples, experiment.split.by)
     if n_groups < 2:
         l2 = experiment.l2 or L2_DEFAULT
         told = f"all examples are of one {experiment.split.by}: nothing can be left out, so probabilities are not calibrated and thresholds are 0.5"
-        return Selection(l2, [], np.empty(0, np.int64), none, [told])
-    rows = _some_rows(examples, experiment.seed)
+        return Selection(l2, [], np.empty(0, np.int64), none, np.empty(0), [told])
+    rows, stands_for = _some_rows(examples, experiment.seed)
     part = examples.take(rows)
+    part = replace(part, weights=(part.weights * stands_for[:, None]).astype(np.float32))
     fold = folds(part, experiment.split.by, min(experiment.folds, n_groups), experiment.seed)
     features = features if features and len(part) == len(examples) else features_of(part.vectors)
     logits = {l2: np.full(part.targets.shape, np.nan) for l2 in penalties}
@@ -68,24 +74,27 @@ def select(examples: Examples, experiment: Experiment, features: Features | None
         _score_fold(features, part, experiment, kept, held, logits)
 
     # Folds write to rows of their own, and their products run without Python's lock, on one thread each.
-    with few_threads(features.values), ThreadPoolExecutor(min(experiment.folds, usable_cores())) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(experiment.folds, usable_cores())) as pool:
         list(pool.map(score, np.unique(fold)))
     tried = [_judged(l2, logits[l2], part, experiment) for l2 in penalties]
     l2 = _best(tried, experiment.l2)
-    return Selection(l2, tried, rows, logits[l2])
+    return Selection(l2, tried, rows, logits[l2], stands_for)
 
 
-def _some_rows(examples: Examples, seed: int) -> NDArray[np.int64]:
+def _some_rows(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return rows, at most ``_ROWS_MAX``, as many positives as there are up to half of them; and how many rows each stands for."""
     n = len(examples)
     if n <= _ROWS_MAX:
-        return np.arange(n)
+        return np.arange(n), np.ones(n)
     positive = ((examples.targets > 0) & (examples.weights > 0)).any(axis=1)
     rng = np.random.default_rng(seed)
-    few = np.flatnonzero(positive)
-    if len(few) > _ROWS_MAX // 2:
-        few = rng.choice(few, _ROWS_MAX // 2, replace=False)
-    rest = rng.choice(np.flatnonzero(~positive), min(_ROWS_MAX - len(few), int((~positive).sum())), replace=False)
-    return np.sort(np.concatenate([few, rest]))
+    few, many = np.flatnonzero(positive), np.flatnonzero(~positive)
+    n_few = min(len(few), max(_ROWS_MAX // 2, _ROWS_MAX - len(many)))
+    drawn = [rng.choice(few, n_few, replace=False), rng.choice(many, min(_ROWS_MAX - n_few, len(many)), replace=False)]
+    stands_for = [np.full(len(d), len(of) / max(len(d), 1)) for d, of in zip(drawn, (few, many), strict=True)]
+    rows = np.concatenate(drawn)
+    order = np.argsort(rows)
+    return rows[order], np.concatenate(stands_for)[order]
 
 
 def _score_fold(
@@ -113,6 +122,7 @@ def _score_fold(
             device=experiment.device,
             start=start,
             tolerance=ROUGH,
+            is_guarded=True,
         )
         found = features.values[held] @ start.weights + start.bias
         scored[held] = np.where(learnt, found, np.nan)

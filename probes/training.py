@@ -35,7 +35,14 @@ class Trained:
     test: Examples
 
 
-def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: Sides | None = None) -> Trained:
+def train(
+    examples: Examples,
+    experiment: Experiment,
+    spec: ModelSpec,
+    before: Sides | None = None,
+    *,
+    sound_s: float | None = None,
+) -> Trained:
     """Train a probe and judge it by examples that it has not seen.
 
     Parameters
@@ -46,6 +53,8 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
         Of the vectors.
     before : Sides, optional
         Of an earlier version: its recordings stay on their sides, so that both can be judged by the same ones.
+    sound_s : float, optional
+        Seconds of recording that a window stands for, for false alarms an hour: the hop, where windows overlap. A window's length by default.
 
     Raises
     ------
@@ -53,9 +62,11 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
         If a class has no positive or nothing against it.
     """
     began = time.perf_counter()
+    sound_s = sound_s or (float(np.median(examples.end_s - examples.start_s)) if len(examples) else 0.0)
     notes = _require_both_sides(examples, experiment)
     train_rows, test_rows, told = parted(examples, experiment.split, before)
     learnt, test = examples.take(train_rows), examples.take(test_rows)
+    _require_both_sides(learnt, experiment)
     features = features_of(learnt.vectors)
     found = select(learnt, experiment, features)
     notes += told + found.notes
@@ -84,7 +95,7 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
         np.full(len(examples.classes), 0.5),
         {},
     )
-    thresholds, chosen = thresholds_of(probe, found, learnt, experiment)
+    thresholds, chosen = thresholds_of(probe, found, learnt, experiment, sound_s)
     about = {
         "experiment": experiment.to_json(),
         "experiment_digest": experiment.digest,
@@ -107,7 +118,7 @@ def train(examples: Examples, experiment: Experiment, spec: ModelSpec, before: S
         },
         "calibration": {"method": method, "slopes": slopes.tolist(), "offsets": offsets.tolist()},
         "threshold_rule": {"rule": experiment.threshold.rule, "value": experiment.threshold.value, "chosen": chosen},
-        "test": _judged(probe, test, experiment),
+        "test": _judged(probe, test, experiment, sound_s),
         "learning_curve": _curve(learnt, test, experiment, found.l2),
         "notes": notes,
     }
@@ -163,20 +174,22 @@ def _require_both_sides(examples: Examples, experiment: Experiment) -> list[str]
             )
         if n_pos == 1:
             notes.append(f"class {name} has one positive example: nothing is known of how well it is recognised")
+    several = int(((examples.targets * known).sum(axis=1) > 1).sum())
+    if experiment.kind == "multiclass" and several:
+        notes.append(f"{several:,} windows hold several classes that should exclude each other; they teach nothing")
     return notes
 
 
-def _judged(probe: Probe, test: Examples, experiment: Experiment) -> dict[str, Any] | None:
+def _judged(probe: Probe, test: Examples, experiment: Experiment, sound_s: float) -> dict[str, Any] | None:
     if not len(test):
         return None
     scores = probe.probabilities(probe.logits(test.vectors))
-    window_s = float(np.median(test.end_s - test.start_s))
     return evaluate(
         test,
         scores,
         kind=probe.kind,
         thresholds=probe.thresholds,
-        window_s=window_s,
+        window_s=sound_s,
         bootstrap=experiment.bootstrap,
         seed=experiment.seed,
     )

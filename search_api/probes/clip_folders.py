@@ -60,14 +60,10 @@ def clip_examples(
             progress(done, len(files))
         try:
             query = clip_query(archive, str(file), model=model)
+            name = file.relative_to(root).as_posix()
+            parts.append(_examples(query.vectors, query.windows, name, folder, classes, experiment, archive))
         except (Invalid, Limit, Unavailable) as error:
             failed.append(f"{file.relative_to(root)}: {error.message}")
-            continue
-        parts.append(
-            _examples(
-                query.vectors, query.windows, file.relative_to(root).as_posix(), folder, classes, experiment, archive
-            )
-        )
     if progress:
         progress(len(files), len(files))
     if not parts:
@@ -79,7 +75,9 @@ def clip_examples(
     weak = weak_negatives(archive, experiment)
     if weak.num_rows:
         shape = (weak.num_rows, len(classes))
-        parts.append(examples_of(archive, weak, classes, np.zeros(shape), np.full(shape, experiment.negatives.weight)))
+        drawn, wrong = examples_of(archive, weak, classes, np.zeros(shape), np.full(shape, experiment.negatives.weight))
+        parts.append(drawn)
+        notes += wrong
         notes.append(
             f"{weak.num_rows:,} windows without annotations stand as weak negatives, weight {experiment.negatives.weight:g}"
         )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from probes.evaluation import evaluate
 from search_api.probes.held_out import held_out_of
+from search_api.probes.training import sound_s
 from search_api.probes.versions import load_probe, read_report
 from store import open_archive
 
@@ -32,6 +31,7 @@ def evaluate_probe(root: str, name: str, version: int | None = None) -> dict[str
     report = read_report(root, probe.name, probe.version) or {"probe": probe.name, "version": probe.version}
     with open_archive(root) as archive:
         held = held_out_of(archive, probe.name, probe.version)
+        stands_for_s = sound_s(archive)
     test = held.examples
     settings = report.get("experiment") or {}
     report["test"] = evaluate(
@@ -39,7 +39,7 @@ def evaluate_probe(root: str, name: str, version: int | None = None) -> dict[str
         probe.probabilities(probe.logits(test.vectors)),
         kind=probe.kind,
         thresholds=probe.thresholds,
-        window_s=float(np.median(test.end_s - test.start_s)),
+        window_s=stands_for_s,
         bootstrap=settings.get("bootstrap", 200),
         seed=settings.get("seed", 0),
     )

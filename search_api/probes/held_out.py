@@ -219,7 +219,7 @@ def _vectors(archive: Archive, rows: pa.Table) -> tuple[NDArray[np.float32], NDA
     places = found["place"].to_numpy()
     vectors[places] = archive.vectors_of(found)
     there[places] = True
-    return vectors, there
+    return vectors, there & np.isfinite(vectors).all(axis=1)
 
 
 def _examples(rows: pa.Table, vectors: NDArray[np.float32], classes: tuple[str, ...]) -> Examples:

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from search_api.probes.speaking import SLACK_S, speaks_of
 from store import Archive
 from store.annotations import AnnotationLog, windows_of
 
 YES: Final = 1
 NO: Final = -1
 UNCLEAR: Final = 2
-_SLACK_S: Final = 1e-3  # of spans that were written as text and cut at a recording's end
 
 
 def judged_windows(archive: Archive, label: str, table: pa.Table | None = None) -> tuple[pa.Table, NDArray[np.int8]]:
@@ -70,6 +70,10 @@ def states(annotations: pa.Table, windows: pa.Table) -> NDArray[np.int8]:
         one covers the window; ``UNCLEAR``: both, or one that is uncertain, or negative for a part of it. 0: not judged.
     """
     rows_a, rows_w = windows_of(annotations, windows)
+    speaks = speaks_of(
+        annotations, windows, rows_a, rows_w
+    )  # a judgement of a window says nothing of those that overlap it
+    rows_a, rows_w = rows_a[speaks], rows_w[speaks]
     start_a, end_a, start_w, end_w = (
         table[c].to_numpy().astype(np.float64)[rows]
         for table, rows in ((annotations, rows_a), (windows, rows_w))
@@ -80,7 +84,7 @@ def states(annotations: pa.Table, windows: pa.Table) -> NDArray[np.int8]:
     judgement = annotations["judgement"].to_numpy(zero_copy_only=False)[rows_a]
     on_it = shared > 0.5 * shortest + 1e-6  # not what reaches in from the next window
     yes = _any((judgement == "positive") & on_it, rows_w, windows.num_rows)
-    no = _any((judgement == "negative") & (shared >= end_w - start_w - _SLACK_S), rows_w, windows.num_rows)
+    no = _any((judgement == "negative") & (shared >= end_w - start_w - SLACK_S), rows_w, windows.num_rows)
     found = np.where(_any(on_it, rows_w, windows.num_rows), UNCLEAR, 0)
     found[yes & ~no], found[no & ~yes] = YES, NO
     return found.astype(np.int8)

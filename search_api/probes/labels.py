@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from probes import Examples
 from probes.experiment import Experiment
+from search_api.probes.speaking import covers, speaks_of
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.suggest import did_you_mean
 from store import Archive
 from store.annotations import AnnotationLog, windows_of
 
-COLUMNS: Final = (
-    "w.recording_id, w.start_sample, w.path, w.site, w.date, w.start_s, w.end_s, w.hour, w.part_id, w.part_row"
-)
+COLUMNS: Final = "w.recording_id, w.start_sample, w.path, w.site, w.date, w.start_s, w.end_s, w.valid_s, w.hour, w.part_id, w.part_row"
 _ORDER: Final = "ORDER BY w.path, w.start_sample"
 
 
@@ -59,7 +58,10 @@ def annotated_examples(archive: Archive, experiment: Experiment) -> Labelled:
         )
     codes = np.array([classes.index(v) for v in table["label"].to_pylist()])[rows_a]
     judged = table["judgement"].to_numpy(zero_copy_only=False)[rows_a]
-    targets, weights, told = _judgements(len(used), len(classes), place, codes, judged, experiment)
+    speaks = speaks_of(table, windows, rows_a, rows_w)
+    speaks &= (judged != "negative") | covers(table, windows, rows_a, rows_w)
+    shape = (len(used), len(classes))
+    targets, weights, told = _judgements(shape, (place, codes), np.where(speaks, judged, "uncertain"), experiment)
     chosen = windows.take(pa.array(used))
     weak = weak_negatives(archive, experiment)
     if weak.num_rows:
@@ -70,21 +72,40 @@ def annotated_examples(archive: Archive, experiment: Experiment) -> Labelled:
         notes.append(
             f"{weak.num_rows:,} windows without annotations stand as weak negatives, weight {experiment.negatives.weight:g}"
         )
-    return Labelled(examples_of(archive, chosen, classes, targets, weights), notes + told)
+        if experiment.kind == "multiclass":
+            notes[-1] += (
+                "; where classes exclude each other they teach nothing, and count in thresholds and in the test alone"
+            )
+    examples, wrong = examples_of(archive, chosen, classes, targets, weights)
+    return Labelled(examples, notes + told + wrong)
 
 
 def examples_of(
     archive: Archive, windows: pa.Table, classes: tuple[str, ...], targets: NDArray[Any], weights: NDArray[Any]
-) -> Examples:
-    """Return windows of the archive, with the columns of ``COLUMNS``, as examples; their vectors are read."""
+) -> tuple[Examples, list[str]]:
+    """Return windows of the archive, with the columns of ``COLUMNS``, as examples; their vectors are read.
+
+    Windows whose vector is not finite are left out; a note tells how many, and the first.
+    """
+    vectors = archive.vectors_of(windows)
+    finite = np.isfinite(vectors).all(axis=1)
+    notes = []
+    if not finite.all():
+        first = windows.slice(int(np.flatnonzero(~finite)[0]), 1).to_pylist()[0]
+        notes.append(
+            f"{int((~finite).sum()):,} windows hold a value that is not finite, and were left out; the first: {first['path']} at "
+            f"{first['start_s']:g} s. `sonotheque verify --deep` tells whether the part is damaged"
+        )
+        windows, vectors = windows.filter(pa.array(finite)), vectors[finite]
+        targets, weights = targets[finite], weights[finite]
 
     def text(column: str) -> NDArray[np.object_]:
         return np.array(["" if v is None else str(v) for v in windows[column].to_pylist()], object)
 
     n = windows.num_rows
-    return Examples(
+    made = Examples(
         classes,
-        archive.vectors_of(windows),
+        vectors,
         targets.astype(np.float32),
         weights.astype(np.float32),
         windows["recording_id"].to_numpy().astype(np.int64),
@@ -97,6 +118,7 @@ def examples_of(
         windows["start_s"].to_numpy().astype(np.float64),
         windows["end_s"].to_numpy().astype(np.float64),
     )
+    return made, notes
 
 
 def weak_negatives(archive: Archive, experiment: Experiment) -> pa.Table:
@@ -166,26 +188,24 @@ def _unplaced(archive: Archive, table: pa.Table, rows_a: NDArray[np.int64]) -> l
 
 
 def _judgements(
-    n: int,
-    c: int,
-    place: NDArray[np.int64],
-    codes: NDArray[np.int64],
+    shape: tuple[int, int],
+    at: tuple[NDArray[np.int64], NDArray[np.int64]],
     judged: NDArray[np.object_],
     experiment: Experiment,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    """Return targets and weights (n, C) of annotated windows.
+    """Return targets and weights (n, C) of annotated windows; ``at``: window and class of each judgement.
 
     Positive and negative on one window is a contradiction, and counts for neither. What nobody spoke of is a weak negative; where classes
     exclude each other, what is one class is not another.
     """
     said = {}
     for judgement in ("positive", "negative", "uncertain"):
-        said[judgement] = np.zeros((n, c), bool)
+        said[judgement] = np.zeros(shape, bool)
         of = judged == judgement
-        said[judgement][place[of], codes[of]] = True
+        said[judgement][at[0][of], at[1][of]] = True
     contrary = said["positive"] & said["negative"]
     yes, no = said["positive"] & ~contrary, said["negative"] & ~contrary
-    weights = np.full((n, c), experiment.negatives.weight, np.float32)
+    weights = np.full(shape, experiment.negatives.weight, np.float32)
     weights[said["uncertain"] | contrary] = 0.0
     weights[yes | no] = 1.0
     told = []

@@ -49,12 +49,13 @@ def with_snr(examples: Examples, locator: Locator) -> tuple[Examples, list[str]]
     found = examples.snr_db.copy()
     judged = (examples.weights >= 1.0).any(axis=1)
     unread: list[str] = []
-    for path in dict.fromkeys(examples.paths[judged]):
-        rows = np.flatnonzero(judged & (examples.paths == path))
-        rows = rows[np.argsort(examples.start_s[rows], kind="stable")]
+    by_path: dict[str, list[int]] = {}
+    for i in np.flatnonzero(judged)[np.argsort(examples.start_s[judged], kind="stable")]:
+        by_path.setdefault(str(examples.paths[i]), []).append(int(i))
+    for path, rows in by_path.items():
         spans = [(float(examples.start_s[i]), float(examples.end_s[i])) for i in rows]
         try:
-            for index, sound in cut_spans(locator.find(str(path)), spans):
+            for index, sound in cut_spans(locator.find(path), spans):
                 if not isinstance(sound, Damaged):
                     found[rows[index]] = snr_db(sound.samples.mean(axis=1), sound.sample_rate_hz)
         except (NotFound, Invalid, Damaged, OSError) as error:

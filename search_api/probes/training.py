@@ -69,7 +69,9 @@ def train_probe(
         told: list[str] = []
         if snr:
             examples, told = with_snr(examples, Locator.of(root))
-        trained = train(examples, experiment, archive.config.model, _sides(root, experiment.name))
+        trained = train(
+            examples, experiment, archive.config.model, _sides(root, experiment.name), sound_s=sound_s(archive)
+        )
         trained.report["notes"] = [*labelled.notes, *told, *trained.report["notes"]]
         version = keep(archive, trained, experiment)
     return {
@@ -79,6 +81,12 @@ def train_probe(
         "seconds": round(time.perf_counter() - began, 3),
         "report": {**trained.report, "version": version},
     }
+
+
+def sound_s(archive: Archive) -> float:
+    """Return the seconds of recording that a window stands for: the hop, where windows overlap."""
+    rule = archive.config.windows
+    return min(rule.window_s, rule.seconds(rule.hop_samples))
 
 
 def _sides(root: str, name: str) -> Sides | None:

@@ -15,7 +15,7 @@ from search_api.probes.stored import (
     resolve,
     save_trained,
 )
-from sonotheque.core.errors import Conflict, Damaged, NotFound, SonothequeError
+from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound, SonothequeError
 from store import layout, open_archive, read_config
 from store.probes import ProbeStore, promotion_stack
 
@@ -208,7 +208,7 @@ def _decided(root: str, name: str, before: int, version: int, *, force: bool) ->
     try:
         with open_archive(root) as archive:
             comparison = compare(archive, name, before, version)
-    except (Conflict, NotFound, Damaged) as error:
+    except (Conflict, NotFound, Damaged, Invalid) as error:
         if not force:
             if isinstance(error, Conflict) and error.kind == "conflict":
                 raise Conflict(f"{error.message}; or take it into use unseen: --force") from error

@@ -62,7 +62,7 @@ def train(
     threshold: str = typer.Option(
         None, "--threshold", metavar="RULE", help="max_f1, precision=0.9 or false_alarms=1 (an hour) [default: max_f1]."
     ),
-    seed: int = typer.Option(None, "--seed", help="Of everything drawn [default: 0]."),
+    seed: int = typer.Option(None, "--seed", help="Of everything drawn, the split too [default: 0]."),
     device: str = typer.Option(None, "--device", help="auto, cpu or gpu (through TensorFlow) [default: auto]."),
     weights: str = typer.Option(
         None, "--weights", metavar="PATH", help="Local copy of the model's weights, for --clips."
@@ -155,8 +155,8 @@ def _with_flags(
     parts = given(
         examples=replace(begun.examples, **examples) if examples else None,
         negatives=replace(begun.negatives, weak=weak) if weak is not None else None,
-        split=replace(begun.split, **given(by=split, test_share=test_share))
-        if (split, test_share) != (None, None)
+        split=replace(begun.split, **given(by=split, test_share=test_share, seed=seed))
+        if (split, test_share, seed) != (None, None, None)
         else None,
         classes=tuple(classes) or None,
         kind=kind,

@@ -249,3 +249,68 @@ def test_join_and_take():
     assert e.take(np.arange(20)[::-1]).digest != e.digest
     with pytest.raises(Invalid, match="different classes"):
         join([e, examples(20, n_classes=2)])
+
+
+def test_a_class_that_was_held_out_whole_is_learnt_from_after_all():
+    """Its calls were found in recordings that an earlier version holds out: with nothing to learn from it would call everything a hit."""
+    e = examples(400, n_classes=2, apart=3.0)
+    held = e.recording_ids % 4 == 0
+    targets = e.targets.copy()
+    targets[~held, 1] = 0
+    e = changed(e, targets=targets)
+    ids = set(e.recording_ids.tolist())
+    before = Sides(frozenset(i for i in ids if i % 4), frozenset(i for i in ids if i % 4 == 0))
+    trained = train(e, QUICK, spec(), before)
+    assert (trained.train.targets[:, 1] > 0).any() and (trained.test.targets[:, 1] > 0).any()
+    assert any("all that is known of class 1 was held out" in note for note in trained.report["notes"])
+    assert np.abs(trained.probe.weights[:, 1]).max() > 0.1
+    assert not set(trained.train.recording_ids.tolist()) & set(trained.test.recording_ids.tolist())
+
+
+def test_if_all_examples_are_of_recordings_held_out_before_some_are_learnt_from():
+    e = examples(100, n_classes=2, apart=3.0)
+    trained = train(e, QUICK, spec(), Sides(frozenset({10**9}), frozenset(e.recording_ids.tolist())))
+    assert len(trained.train) and len(trained.test) and np.isfinite(trained.probe.weights).all()
+
+
+def test_windows_of_two_classes_that_exclude_each_other_teach_nothing():
+    e = examples(200, apart=3.0)
+    both = e.targets.copy()
+    both[:20] = 1
+    kind = replace(QUICK, kind="multiclass", shots=())
+    trained = train(changed(e, targets=both), kind, spec())
+    assert trained.report["solver"]["converged"] and np.abs(trained.probe.bias).max() < 100
+    assert any("20 windows hold several classes" in note for note in trained.report["notes"])
+
+
+def test_rows_that_were_drawn_of_many_stand_for_them(monkeypatch):
+    e = examples(6000, n_classes=1, apart=0.8, recordings=600)
+    rare = (np.arange(6000) % 40 == 0).astype(np.float32)[:, None]
+    vectors = np.where(rare > 0, e.vectors + 0.25, e.vectors).astype(np.float32)
+    e = changed(e, targets=rare, vectors=vectors)
+    monkeypatch.setattr("probes.selection._ROWS_MAX", 900)
+    found = select(e, QUICK)
+    assert found.stands_for.sum() == pytest.approx(6000) and len(found.rows) == 900
+    probe = train(e, replace(QUICK, shots=()), spec()).probe
+    mean = probe.probabilities(probe.logits(e.vectors)).mean()
+    assert 0.5 < mean / rare.mean() < 2  # not the share among the rows that were drawn
+
+
+def test_the_number_of_threads_is_as_it_was(monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    def now():
+        return [(i["internal_api"], i["num_threads"]) for i in threadpool_info() if i["user_api"] == "blas"]
+
+    monkeypatch.setattr("probes.products._ONE_THREAD_MAX", 150 * 16)  # between a fold and the whole
+    e, before = examples(200), now()
+    digests = {train(e, replace(QUICK, shots=()), spec()).probe.digest for _ in range(4)}
+    assert now() == before and len(digests) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"split": {"seed": -1}}])
+def test_seeds_below_nought_are_refused(wrong):
+    from probes.experiment_files import experiment_from
+
+    with pytest.raises(Invalid, match="seed -1: expected 0 or more"):
+        experiment_from({"name": "x", **wrong})

@@ -156,7 +156,8 @@ def test_schema(run):
     assert "minutes_since_sunrise" in out
     assert "minutes_since_sunrise" not in ok(run("schema", "sites", store=False))
     views = json.loads(ok(run("schema", "--json", store=False)))["views"]
-    assert [v["name"] for v in views] == ["recordings", "windows", "predictions", "embeddings", "annotations", "sites"]
+    names = ["recordings", "windows", "predictions", "embeddings", "annotations", "scores", "sites"]
+    assert [v["name"] for v in views] == names
     assert set(views[0]["columns"][0]) == {"name", "type", "unit", "meaning", "null"}
     assert ok(run("schema", "--markdown", store=False)).startswith("# The views of SQL")
     assert run("schema", "windos", store=False)[0] == 4

@@ -222,3 +222,23 @@ def test_clips_that_are_none(store, tmp_path, clips):
     kit.write(tmp_path / "noise" / "Noise" / "x.wav", kit.tone(100))
     with pytest.raises(Invalid, match="has no folder of a class"):
         from_folder(tmp_path / "noise")
+
+
+def test_a_window_that_holds_no_number_is_left_out_and_told(store, monkeypatch):
+    from store import Archive
+
+    plain = Archive.vectors_of
+
+    def poisoned(self, windows):
+        found = plain(self, windows).copy()
+        found[[w == 0 for w in windows["start_sample"].to_pylist()], 3] = np.nan
+        return found
+
+    for path, tones in kit.TONES.items():
+        for window, hz in enumerate(tones):
+            say(store, path, window, judgement="positive" if hz < 800 else "negative")
+    monkeypatch.setattr(Archive, "vectors_of", poisoned)
+    _, found = gathered(store)
+    assert len(found.examples) == 18 - 5 and not (found.examples.start_samples == 0).any()
+    assert any("5 windows hold a value that is not finite" in note and NORTH in note for note in found.notes)
+    assert train_probe(store, PLAIN)["version"] == 1
