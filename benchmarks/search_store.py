@@ -9,7 +9,7 @@ import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,10 @@ _ZONE = "Europe/Berlin"
 _VERSION = 1  # of what is made
 
 
-def folder_name(shape: Layout) -> str:
+def folder_name(shape: Layout, model: str | None = None) -> str:
     """Return a folder's name; two of one name hold the same."""
-    return f"search-{shape.windows}-{digest_of([asdict(shape), HOURS, _VERSION])[:10]}"
+    named = [] if model is None else [model]
+    return f"search-{shape.windows}-{digest_of([asdict(shape), HOURS, _VERSION, *named])[:10]}"
 
 
 def words(shape: Layout) -> str:
@@ -70,6 +71,18 @@ def settings(shape: Layout, labels: tuple[str, ...]) -> StoreConfig:
     return store_config(Shape(shape.sites, shape.days, shape.dim, seed=shape.seed), labels)
 
 
+def settings_of(model: str, shape: Layout) -> tuple[StoreConfig, tuple[str, ...]]:
+    """Return the settings of a store that real clips can be searched in, and the model's classes: its vectors are still generated."""
+    from embedder.models import load_model
+    from sonotheque.core.windows import WindowRule
+
+    loaded = load_model(model)
+    if loaded.spec.dim != shape.dim:
+        raise ValueError(f"{model} has vectors of {loaded.spec.dim} dimensions, not {shape.dim}")
+    rule = WindowRule.for_model(loaded.spec)
+    return replace(settings(shape, loaded.classes), model=loaded.spec, windows=rule), loaded.classes
+
+
 @dataclass(slots=True)
 class _Maker:
     """Makes sites; one in each process."""
@@ -79,12 +92,14 @@ class _Maker:
     clusters: Clusters
     community: Community
     config: StoreConfig
+    classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, folder: Path, shape: Layout) -> _Maker:
+    def of(cls, folder: Path, shape: Layout, model: str | None = None) -> _Maker:
         community = Community.of(shape.seed)
         clusters = Clusters.make(shape.windows, shape.dim, shape.seed)
-        return cls(folder, shape, clusters, community, settings(shape, community.labels))
+        config, classes = settings_of(model, shape) if model else (settings(shape, community.labels), community.labels)
+        return cls(folder, shape, clusters, community, config, classes)
 
     def site(self, number: int) -> None:
         shape, first = self.shape, number * self.shape.per_site
@@ -116,7 +131,7 @@ class _Maker:
             part_id=identity,
             site=site_name(site),
             date=local_date,
-            classes=self.community.labels,
+            classes=self.classes,
         ) as writer:
             n = self.shape.each
             entries = [
@@ -141,7 +156,7 @@ class _Maker:
         frames = n * samples
         done = DecodeSummary(Status.OK, "", RATE_HZ, 1, frames, frames, float(n * WINDOW_S), "WAV", "PCM_16")
         best = int(top.score[:, 0].argmax())
-        name, score = self.community.labels[top.index[best, 0]], round(float(top.score[best, 0]), 6)
+        name, score = self.classes[top.index[best, 0]], round(float(top.score[best, 0]), 6)
         label = TopLabel(name, score, float(best * WINDOW_S))
         return ledger_entry(recording, done, windows=n, first_row=first, top=label)
 
@@ -149,9 +164,9 @@ class _Maker:
 _maker: _Maker | None = None
 
 
-def _start(folder: Path, shape: Layout) -> None:
+def _start(folder: Path, shape: Layout, model: str | None = None) -> None:
     global _maker
-    _maker = _Maker.of(folder, shape)
+    _maker = _Maker.of(folder, shape, model)
 
 
 def _site(number: int) -> int:
@@ -161,17 +176,23 @@ def _site(number: int) -> int:
     return number
 
 
-def _made(folder: Path, shape: Layout, processes: int) -> Iterator[int]:
+def _made(folder: Path, shape: Layout, processes: int, model: str | None) -> Iterator[int]:
     if processes < 2:
-        _start(folder, shape)
+        _start(folder, shape, model)
         yield from map(_site, range(shape.sites))
         return
-    with multiprocessing.get_context("spawn").Pool(processes, _start, (folder, shape)) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, _start, (folder, shape, model)) as pool:
         yield from pool.imap_unordered(_site, range(shape.sites))
 
 
 def make_search_store(
-    scratch: Path, shape: Layout, *, processes: int = 2, rebuild: bool = False, quiet: bool = False
+    scratch: Path,
+    shape: Layout,
+    *,
+    model: str | None = None,
+    processes: int = 2,
+    rebuild: bool = False,
+    quiet: bool = False,
 ) -> Path:
     """Return a folder with ``store``, ``vectors.f16`` (the same rows), ``queries.npy`` and the layout; made now unless it is there.
 
@@ -180,13 +201,15 @@ def make_search_store(
     scratch : Path
         Where such folders are kept.
     shape : Layout
+    model : str, optional
+        A real model whose store it is to be, so that clips can be searched with; a made-up one by default.
     processes : int
     rebuild : bool
         Remove the one that is there first.
     quiet : bool
         No progress on stderr.
     """
-    folder = scratch / folder_name(shape)
+    folder = scratch / folder_name(shape, model)
     if rebuild and folder.exists():
         shutil.rmtree(folder)
     if (folder / MADE).exists():
@@ -197,9 +220,10 @@ def make_search_store(
     np.memmap(folder / "vectors.f16", np.float16, "w+", shape=(shape.windows, shape.dim)).flush()
     drawn = queries(Clusters.make(shape.windows, shape.dim, shape.seed), QUERIES, shape.seed)
     np.save(folder / "queries.npy", drawn)
-    root, config = str(folder / "store"), settings(shape, Community.of(shape.seed).labels)
+    root = str(folder / "store")
+    config = settings_of(model, shape)[0] if model else settings(shape, Community.of(shape.seed).labels)
     create_config(root, config)
-    for done, _ in enumerate(_made(folder, shape, processes), 1):
+    for done, _ in enumerate(_made(folder, shape, processes, model), 1):
         if not quiet and done % 10 == 0:
             _tell(f"{folder.name}: {done} of {shape.sites} sites, {time.perf_counter() - began:.0f} s")
     commit_snapshot(root, config, load_ledger(root))
@@ -212,7 +236,7 @@ def write_store(folder: Path, shape: Layout, vectors: NDArray[np.float16]) -> st
     community = Community.of(shape.seed)
     config = settings(shape, community.labels)
     nothing = Clusters(*(np.empty((0, 0), np.float32),) * 2, np.empty((0, 0), np.int64), np.empty(0))
-    maker = _Maker(folder, shape, nothing, community, config)
+    maker = _Maker(folder, shape, nothing, community, config, community.labels)
     root = str(folder / "store")
     folder.mkdir(parents=True, exist_ok=True)
     create_config(root, config)

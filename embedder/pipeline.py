@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from embedder.audio import Channels, WindowStream, open_windows
+from embedder.audio import Channels, Window, open_windows
 from embedder.inference import DecodeEnd, FileEnd, Frame, Inference, Rows, merge_rows
 from embedder.models import Embedder
 from sonotheque.core.errors import SonothequeError
@@ -45,6 +45,20 @@ class AudioFile:
     expect: tuple[int, int] | None = None
 
 
+class Windows(Protocol):
+    """Windows of one file, iterated once, and what decoding found: :class:`embedder.audio.WindowStream`, or a part of one."""
+
+    @property
+    def summary(self) -> DecodeSummary:
+        """Known after the last window."""
+
+    @property
+    def stages(self) -> StageSeconds:
+        """Seconds spent so far."""
+
+    def __iter__(self) -> Iterator[Window]: ...
+
+
 class EmbedPipeline:
     """Embeds a list of files in order.
 
@@ -62,6 +76,8 @@ class EmbedPipeline:
         Decoder threads. One keeps up with a CPU model many times over; a GPU wants several.
     stall_s : float
         Longest time without a new window before a decoder counts as stuck.
+    opened : callable, optional
+        Returns the windows of a file; by default all of :func:`embedder.audio.open_windows`.
     """
 
     def __init__(
@@ -74,8 +90,9 @@ class EmbedPipeline:
         channels: Channels = "mean",
         decoders: int = 1,
         stall_s: float = 300.0,
+        opened: Callable[[AudioFile], Windows] | None = None,
     ) -> None:
-        self._rule, self._channels = rule, channels
+        self._opened = opened or (lambda file: open_windows(file.path, rule, channels=channels, expect=file.expect))
         self._decoders, self._stall_s, self._batch_size = decoders, stall_s, model.batch_size
         self._inference = Inference(model, top_k, largest)
 
@@ -137,7 +154,7 @@ class EmbedPipeline:
             index, DecodeSummary(Status.UNREADABLE, "the decoder failed inside the program"), StageSeconds()
         )
         try:
-            stream: WindowStream = open_windows(file.path, self._rule, channels=self._channels, expect=file.expect)
+            stream = self._opened(file)
             for start, valid, samples in stream:
                 _put(out, Frame(index, start, valid, samples), stop)
                 if stop.is_set():

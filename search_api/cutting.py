@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,7 +65,11 @@ class _Cut:
 
 
 def cut_spans(
-    path: str, spans: Sequence[tuple[float, float]], *, size_bytes: int | None = None
+    path: str,
+    spans: Sequence[tuple[float, float]],
+    *,
+    size_bytes: int | None = None,
+    check: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Sound | Damaged]]:
     """Yield spans of a file as they come by.
 
@@ -76,6 +80,8 @@ def cut_spans(
         Start and end in seconds of the file; what lies before its start or after its end is left out.
     size_bytes : int, optional
         Size that the file had when it was embedded.
+    check : callable, optional
+        Called with the file's channels and rate before its sound is read; may raise.
 
     Yields
     ------
@@ -97,6 +103,8 @@ def cut_spans(
     with ExitStack() as stack:
         source = _Source(path, size_bytes, stack)
         rate = source.rate_hz
+        if check is not None:
+            check(source.channels, rate)
         cuts = [_Cut(i, max(0, round(a * rate)), round(b * rate), []) for i, (a, b) in enumerate(spans)]
         waiting = deque(sorted(cuts, key=lambda cut: (cut.begin, cut.end)))
         active: list[_Cut] = []
@@ -128,6 +136,7 @@ class _Source:
         self._opened = self._open()
         sound = self._opened.sound
         self.rate_hz: int = sound.samplerate
+        self.channels: int = sound.channels
         self._subtype = self._opened.codec
         self._exact = (
             self._opened.container in _EXACT
@@ -195,5 +204,6 @@ class _Source:
             why = self._why or f"{Status.SHORT}: the sound ends at {self._position / self.rate_hz:.3f} s"
             return Damaged(why)
         samples = np.concatenate(cut.pieces)
+        cut.pieces.clear()  # of thousands of spans, as a picture of a day has them, only those that wait are in memory
         begin_s = cut.begin / self.rate_hz
         return Sound(samples, self.rate_hz, self._subtype, begin_s, begin_s + len(samples) / self.rate_hz)

@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from search_api.clip_rules import WINDOWS_MAX, seconds_text
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.model_spec import ModelSpec
 from sonotheque.core.suggest import did_you_mean
 from store import Archive
 
-WINDOWS_MAX: Final = 1000  # query windows of one search
+__all__ = ["WINDOWS_MAX", "Query", "QueryWindow", "found_window", "recording_ids", "seconds_text", "window_query"]
+
 START_TOLERANCE_S: Final = 0.0005  # starts are shown to a millisecond
 _IDENTITY = re.compile(r"(-?\d+):(\d+)")
 
@@ -129,11 +131,6 @@ def recording_ids(archive: Archive, paths: Sequence[str]) -> tuple[int, ...]:
     return tuple(ids)
 
 
-def seconds_text(value: float) -> str:
-    """Return seconds as they are typed: to a millisecond at most."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
-
-
 def _seconds(text: str) -> float | None:
     try:
         value = float(text)
@@ -149,37 +146,52 @@ def _windows(archive: Archive, condition: str, parameters: list[Any]) -> list[di
 
 
 def _by_identity(archive: Archive, recording_id: int, start_sample: int) -> Query:
-    rows = _windows(archive, "recording_id = ? ORDER BY abs(start_sample - ?) LIMIT 1", [recording_id, start_sample])
+    # The recording first: its site is a folder of the catalog, so that the other sites' files are left alone.
+    known = archive.sql("SELECT path, site FROM recordings WHERE recording_id = ?", [recording_id]).to_pylist()
+    own = [recording_id, known[0]["site"]] if known else []
+    if known and (
+        rows := _windows(archive, "recording_id = ? AND site = ? AND start_sample = ?", [*own, start_sample])
+    ):
+        return _window_query(archive, rows[0])
+    near = "recording_id = ? AND site = ? ORDER BY abs(start_sample::DOUBLE - ?) LIMIT 1"
+    rows = _windows(archive, near, [*own, float(start_sample)]) if known else []
     if not rows:
-        known = archive.sql("SELECT path FROM recordings WHERE recording_id = ?", [recording_id])
-        if known.num_rows:
-            raise NotFound(f"recording {recording_id} ({known['path'][0]}) has no window at all")
+        if known:
+            raise NotFound(f"recording {recording_id} ({known[0]['path']}) has no window at all")
         raise NotFound(f"{archive.root} has no recording with the id {recording_id}", kind="unknown_recording")
     nearest = rows[0]
-    if nearest["start_sample"] != start_sample:
-        raise NotFound(
-            f"recording {recording_id} ({nearest['path']}) has no window that starts at sample {start_sample:,}; "
-            f"the nearest starts at {nearest['start_sample']:,}, which is {seconds_text(nearest['start_s'])} s"
-        )
-    return _window_query(archive, nearest)
+    raise NotFound(
+        f"recording {recording_id} ({nearest['path']}) has no window that starts at sample {start_sample:,}; "
+        f"the nearest starts at {nearest['start_sample']:,}, which is {seconds_text(nearest['start_s'])} s"
+    )
 
 
 def _window_query(archive: Archive, row: dict[str, Any]) -> Query:
-    import pyarrow as pa
-
-    place = pa.table({"part_id": [row["part_id"]], "part_row": pa.array([row["part_row"]], pa.int32())})
     name = f"{row['path']}@{seconds_text(row['start_s'])}"
     local = f", {row['local_start']:%Y-%m-%d %H:%M:%S}" if row["local_start"] else ""
     return Query(
         "window",
         name,
-        archive.vectors_of(place),
+        _vector(archive, row["part_id"], row["part_row"]),
         (QueryWindow(row["start_s"], row["end_s"], row["valid_s"]),),
         archive.config.model,
         row["path"],
         row["recording_id"],
         f"window {name} ({row['site']}{local}), {archive.config.model.name}",
     )
+
+
+def _vector(archive: Archive, part_id: str, part_row: int) -> NDArray[np.float32]:
+    """Return the vector of a row, float32 (1, dim): from the index if that is open, which holds the same numbers, else from the part."""
+    import pyarrow as pa
+
+    from store.index.stored_rows import indexed_vector
+
+    index = vars(archive).get("index")
+    found = None if index is None else indexed_vector(index, part_id, part_row)
+    if found is not None:
+        return found
+    return archive.vectors_of(pa.table({"part_id": [part_id], "part_row": pa.array([part_row], pa.int32())}))
 
 
 def _refuse_path(archive: Archive, path: str) -> None:

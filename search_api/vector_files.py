@@ -48,12 +48,13 @@ def vector_query(archive: Archive, path: str) -> Query:
     if size > _BYTES_MAX:
         raise Limit(f"{path} has {size:,} bytes; a file of query vectors has at most {_BYTES_MAX:,}")
     read = {".npy": _npy, ".csv": _csv, ".json": _json}[file.suffix.lower()]
-    vectors = _checked(archive, path, read(file))
+    vectors = checked_vectors(archive, path, read(file))
     what = "1 vector" if len(vectors) == 1 else f"{len(vectors):,} vectors"
     return Query("vector", path, vectors, about=f"{what} of {file.name}")
 
 
-def _checked(archive: Archive, path: str, values: NDArray[Any]) -> NDArray[np.float32]:
+def checked_vectors(archive: Archive, path: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return query vectors, float32 (m, dim), of the numbers in a file; raises as :func:`vector_query`."""
     spec = archive.config.model
     if values.ndim == 2 and values.shape[1] == 1 and values.shape[0] > 1:
         values = values[:, 0]  # one number a line is one vector

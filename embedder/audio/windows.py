@@ -26,6 +26,8 @@ class WindowStream:
     channels : {'mean', 'first'}
     expect : (int, int), optional
         Size in bytes and modification time in ns the file must have.
+    reader : BlockReader, optional
+        Where the sound comes from instead of the path.
 
     Attributes
     ----------
@@ -47,9 +49,10 @@ class WindowStream:
         *,
         channels: Channels = "mean",
         expect: tuple[int, int] | None = None,
+        reader: BlockReader | None = None,
     ) -> None:
         self.path, self.rule = path, rule
-        self._reader = BlockReader(path, channels=channels, expect=expect)
+        self._reader = reader or BlockReader(path, channels=channels, expect=expect)
         self._framer = Framer(rule)
         self._windows: Iterator[Window] | None = None
         self._summary: DecodeSummary | None = None

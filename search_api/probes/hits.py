@@ -37,6 +37,7 @@ HIT_COLUMNS: Final = pa.schema(
         ("version", pa.int32()),
     ]
 )
+_BEST_FIRST: Final = f"s.score DESC, {', '.join(f'w.{c.strip()}' for c in ORDER.split(','))}, s.label"
 _GROUP_SQL: Final = {"recording": "recording_id", "site": "site", "day": "site, date"}
 
 
@@ -167,17 +168,16 @@ def find_hits(archive: Archive, probe: Probe, options: HitOptions | None = None)
     options = options or HitOptions()
     scores = ProbeScores(archive, probe)
     thresholds = thresholds_of(probe, options, scores.floor)
-    order = f"s.score DESC, {', '.join(f'w.{c.strip()}' for c in ORDER.split(','))}, s.label"
     shown = ", ".join(
         f"{'s' if c in ('score', 'label', 'logit', 'probe', 'version') else 'w'}.{c}"
         for c in HIT_COLUMNS.names
         if c != "rank"
     )
     query, parameters = scores.select(
-        thresholds, options.where, f"{shown}, w.date, row_number() OVER (ORDER BY {order}) AS place"
+        thresholds, options.where, f"{shown}, w.date, row_number() OVER (ORDER BY {_BEST_FIRST}) AS place"
     )
     if options.best_per:
-        query += f" QUALIFY row_number() OVER (PARTITION BY s.label, {_grouped(options.best_per)} ORDER BY {order}) = 1"
+        query += best_of(options.best_per)
     counted = archive.sql(f"SELECT label, count(*) AS n FROM ({query}) GROUP BY label", parameters)
     counts = dict(zip(counted["label"].to_pylist(), counted["n"].to_pylist(), strict=True))
     limit = "" if options.limit is None else f" LIMIT {int(options.limit)}"
@@ -200,6 +200,11 @@ def find_hits(archive: Archive, probe: Probe, options: HitOptions | None = None)
         wrong,
         tuple(_notes(archive, probe, windows, scored, wrong)),
     )
+
+
+def best_of(best_per: str) -> str:
+    """Return the end of a SELECT of scores ``s`` and windows ``w`` that leaves one hit of each class and group: the best."""
+    return f" QUALIFY row_number() OVER (PARTITION BY s.label, {_grouped(best_per)} ORDER BY {_BEST_FIRST}) = 1"
 
 
 def _grouped(best_per: str) -> str:
@@ -246,4 +251,4 @@ def _notes(archive: Archive, probe: Probe, windows: int, scored: int, wrong: Seq
     return notes
 
 
-__all__ = ["HIT_COLUMNS", "HitOptions", "Hits", "find_hits", "thresholds_of"]
+__all__ = ["HIT_COLUMNS", "HitOptions", "Hits", "best_of", "find_hits", "thresholds_of"]

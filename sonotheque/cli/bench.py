@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     group.command("store", epilog="Example: sonotheque bench store --windows 5000000 --pairs 7")(store)
     group.command("search", epilog="Example: sonotheque bench search --windows 100000")(search)
     group.command("probes", epilog="Example: sonotheque bench probes --quick")(probes)
+    group.command("api", epilog="Example: sonotheque bench api --quick")(api)
     group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
     group.command("import", epilog="Example: sonotheque bench import --windows 20000")(import_)
     app.add_typer(group, name="bench")
@@ -111,6 +112,26 @@ def probes(
 ) -> int:
     """Measure probes: training beside perch-hoplite and scikit-learn, many at once, and running them over an archive."""
     return _measured("probes", as_json, peers=peers, real=real, windows=windows, quick=quick, out=out, quiet=as_json)
+
+
+def api(
+    windows: int = typer.Option(1_000_000, "--windows", metavar="N", min=1, help="Size of the generated archive."),
+    seconds: float = typer.Option(30.0, "--seconds", metavar="S", min=1.0, help="Length of each load."),
+    real: str = typer.Option(
+        None,
+        "--real",
+        metavar="STORE",
+        help="Measure pictures and the page on this store; its recordings must be at hand.",
+    ),
+    page: bool = typer.Option(True, "--page/--no-page", help="The page in headless Chromium too, if there is one."),
+    quick: bool = typer.Option(False, "--quick", help=_QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
+    as_json: bool = typer.Option(False, "--json", help=_JSON),
+) -> int:
+    """Measure the service: searches by sound and by window, pictures, its start, and three kinds of users at once."""
+    return _measured(
+        "api", as_json, windows=windows, seconds=seconds, real=real, page=page, quick=quick, out=out, quiet=as_json
+    )
 
 
 def gpu(

@@ -20,10 +20,12 @@ from sonotheque.cli import (
     importing,
     index,
     jobs,
+    keys,
     metadata,
     models,
     probe,
     search,
+    serve,
     sql,
 )
 from sonotheque.cli.output import document, tell
@@ -49,6 +51,8 @@ for module in (
     search,
     index,
     probe,
+    serve,
+    keys,
     jobs,
     care,
     annotate,

@@ -8,9 +8,11 @@
     ├── Conflict      two things that are each fine and do not go together         exit 5   HTTP 409
     ├── Unavailable   right in itself, not possible now (network, disk, worker)    exit 6   HTTP 503
     ├── Damaged       something on disk is not what it was when it was written     exit 7   HTTP 500
-    └── Limit         a bound that protects the program was reached                exit 8   HTTP 413
+    ├── Limit         a bound that protects the program was reached                exit 8   HTTP 413
+    └── Refused       the caller is not known, or may not do this                  exit 10  HTTP 403
 
-Callers match on the class, or on ``kind``: a stable word that is only ever added to (``KINDS``).
+Callers match on the class, or on ``kind``: a stable word that is only ever added to (``KINDS``). A few kinds have an HTTP status
+of their own (``HTTP_STATUS``).
 A message says what, where, both values, and the next step.
 """
 
@@ -52,6 +54,23 @@ KINDS: dict[str, str] = {
     "workers_lost": "the Dask cluster went away",
     "damaged": "a file is not what it was when it was written",
     "limit": "a protecting bound was reached",
+    "overloaded": "the service has as much to do as it takes on; the same request works later",
+    "rate_limited": "a caller asked more often than it may",
+    "timeout": "a request took longer to arrive than it may",
+    "too_large": "a request's body is larger than the service takes",
+    "unsupported_audio": "an upload is no sound that can be read",
+    "refused": "the caller may not do this",
+    "unauthorized": "no key, or not a valid one",
+    "forbidden": "the key does not allow this",
+    "cross_site": "a request that another web site made",
+    "internal": "an error of the program itself; its log has the details",
+}
+HTTP_STATUS: dict[str, int] = {
+    "overloaded": 503,
+    "rate_limited": 429,
+    "timeout": 408,
+    "unsupported_audio": 415,
+    "unauthorized": 401,
 }
 
 
@@ -80,6 +99,11 @@ class SonothequeError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process boundaries (a worker raises, the coordinator reads).
         return (_rebuild, (type(self), self.message, self.kind))
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of its kind, or of its class."""
+        return HTTP_STATUS.get(self.kind, self.http_status)
 
     def to_json(self) -> dict[str, object]:
         """Return the one JSON shape of an error: ``{"error": {"kind", "message"}}``."""
@@ -136,3 +160,11 @@ class Limit(SonothequeError):  # noqa: N818
     default_kind = "limit"
     exit_code = 8
     http_status = 413
+
+
+class Refused(SonothequeError):  # noqa: N818
+    """The caller is not known, or may not do this."""
+
+    default_kind = "refused"
+    exit_code = 10
+    http_status = 403

@@ -99,6 +99,8 @@ class SearchHit:
         Where its vector is.
     query : int
         Number of the query's window that it is nearest to, from 0.
+    valid_s : float or None
+        Seconds of it that are sound; None where whoever searched did not look it up.
     exact : bool
         True: every eligible window of its part of the archive was compared. False: codes chose what was compared, so a better one
         may have been missed; the answer's ``plan`` has the measured recall. The score is exact in both cases.
@@ -119,6 +121,7 @@ class SearchHit:
     part_id: str = ""
     part_row: int = 0
     query: int = 0
+    valid_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

@@ -195,7 +195,7 @@ class AnnotationLog:
         """Return the annotations that count, by id, as ``ANNOTATION_SCHEMA``; no rows if none was ever made."""
         with reading(self.root) as db:
             rows = db.execute(CURRENT).fetchall() if db else []
-        return _table(rows, ANNOTATION_SCHEMA)
+        return annotation_table(rows)
 
     def events(self) -> pa.Table:
         """Return everything that ever happened, in order, as ``EVENT_SCHEMA``."""
@@ -247,6 +247,11 @@ def _next(db: sqlite3.Connection, table: str, key: str) -> int:
 
 def _new_batch(db: sqlite3.Connection, number: int, kind: str, annotator: str, undoes: int | None, at_us: int) -> None:
     db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", (number, kind, annotator, undoes, at_us))
+
+
+def annotation_table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Return rows of the database's annotations as ``ANNOTATION_SCHEMA``."""
+    return _table(rows, ANNOTATION_SCHEMA)
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:

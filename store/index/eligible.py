@@ -28,6 +28,7 @@ SHOWN: Final = (
     "deployment",
     "start_s",
     "end_s",
+    "valid_s",
     "utc_start",
     "local_start",
 )

@@ -46,6 +46,7 @@ class SearchIndex:
     archive : Archive
     version : IndexVersion or None
         None: there is no index, and everything is compared.
+    parts, firsts : list of str, and int64 (parts + 1,) first row of each
     on_gpu : OnGpu
     """
 
@@ -64,8 +65,8 @@ class SearchIndex:
         self._clusters, self._windows = clusters, windows
         fresh_first = sum(s.rows for s in segments)
         self.searched = Searched(segments, fresh, fresh_first, archive.config.model.dim)
-        self._parts = [name for name, _ in part_ids]
-        self._firsts = np.concatenate([[0], np.cumsum([n for _, n in part_ids])]).astype(np.int64)
+        self.parts = [name for name, _ in part_ids]
+        self.firsts = np.concatenate([[0], np.cumsum([n for _, n in part_ids])]).astype(np.int64)
         self.fresh_windows = self.fresh_count(windows.live)
         self.on_gpu = OnGpu([s.vectors for s in segments], gpu)
 
@@ -278,20 +279,19 @@ class SearchIndex:
 
     def hits(self, found: Found, *, exact_all: bool) -> list[SearchHit]:
         """Return rows as hits, in their order."""
-        rows = self._windows.shown(found.rows)
-        holding = np.searchsorted(self._firsts, found.rows, side="right") - 1
+        holding = np.searchsorted(self.firsts, found.rows, side="right") - 1
         return [
             SearchHit(
                 rank=rank,
                 score=float(score),
                 exact=exact_all or bool(row >= self.searched.fresh_first),
-                part_id=self._parts[part],
-                part_row=int(row - self._firsts[part]),
+                part_id=self.parts[part],
+                part_row=int(row - self.firsts[part]),
                 query=int(window),
                 **shown,
             )
             for rank, (row, score, window, part, shown) in enumerate(
-                zip(found.rows, found.scores, found.windows, holding, rows, strict=True), 1
+                zip(found.rows, found.scores, found.windows, holding, self._windows.shown(found.rows), strict=True), 1
             )
         ]
 

@@ -25,6 +25,7 @@ EXIT_CODES = {
     "Unavailable": 6,
     "Damaged": 7,
     "Limit": 8,
+    "Refused": 10,
     "SonothequeError": 1,
 }
 

@@ -1,0 +1,141 @@
+"""Processes of jobs: begun in a session of their own, known again after a restart, ended as a group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import search_api
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_STARTED_FIELD: Final = 22 - 3  # of /proc/PID/stat, counted from the state, which follows the name in brackets
+_CLOCK_STEP_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMark:
+    """What names one process for good: a number alone is given to another process later.
+
+    Attributes
+    ----------
+    host : str
+    boot : str
+        Of this start of the machine; empty where it is not told.
+    pid : int
+    ticks : int
+        When it started, counted from the machine's start; no setting of the clock changes it. 0 where it is not told.
+    created : float
+        The same by the wall clock, Unix seconds.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    ticks: int
+    created: float
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessMark | None:
+        """Return the mark of a process of this machine; None if there is none, or it has ended and nobody asked how."""
+        import psutil
+
+        ticks = _ticks(pid)
+        if ticks is None:
+            return None
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return cls(socket.gethostname(), _boot(), pid, ticks, float(process.create_time()))
+        except psutil.Error:
+            return None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this very process runs; one of another machine counts as ended."""
+        now = ProcessMark.of(self.pid) if self.host == socket.gethostname() else None
+        if now is None or now.boot != self.boot:
+            return False
+        return now.ticks == self.ticks if now.ticks and self.ticks else abs(now.created - self.created) < _CLOCK_STEP_S
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ProcessMark | None:
+        """Rebuild from :meth:`to_json`; None if it is something else."""
+        try:
+            return cls(
+                str(value["host"]),
+                str(value["boot"]),
+                int(value["pid"]),
+                int(value["ticks"]),
+                float(value["created"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def tell(self, number: int, *, group: bool) -> bool:
+        """Send a signal to it, or to all of its session; False if it has ended."""
+        if not self.is_alive:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.pid, number)
+            return True
+        return False
+
+
+def begin(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start the worker of a job folder, in a session of its own: what ends the service leaves it alone.
+
+    Raises
+    ------
+    OSError
+        If no process can be made.
+    """
+    home = str(Path(search_api.__file__).parents[1])
+    before = os.environ.get("PYTHONPATH")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, before)))}
+    # -P: a file called store.py where the service was started must not take the place of the package.
+    command = [sys.executable, "-P", "-m", "search_api.boards.worker", str(folder)]
+    with log.open("ab") as told:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=told, stderr=told, env=env, start_new_session=True
+        )
+
+
+def end_softly(mark: ProcessMark, *, group: bool) -> bool:
+    """Ask a process to end."""
+    return mark.tell(signal.SIGTERM, group=group)
+
+
+def end_hard(mark: ProcessMark) -> bool:
+    """End a process and all of its session."""
+    return mark.tell(signal.SIGKILL, group=True)
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _ticks(pid: int) -> int | None:
+    """Return when a process started; 0 where the system does not tell, None if there is no such process."""
+    if not _BOOT.exists():
+        return 0
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = told.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[_STARTED_FIELD])

@@ -1,0 +1,1 @@
+"""The service: the use cases over HTTP. The only package that knows FastAPI. See README.md."""
