@@ -164,6 +164,7 @@ def test_a_region_is_chosen_by_mouse_and_by_keyboard_and_searched_for(page, clip
     body = asked.value.post_data_json
     assert body["to_s"] == pytest.approx(before - 1.0, abs=0.02)
     assert body["from_s"] == pytest.approx(6.0, abs=0.3)
+    page.locator(".toolbar__plan").get_by_text(re.compile("with .* of the sound")).wait_for()
     page.get_by_role("button", name="Whole sound").click()
     page.wait_for_function("() => !location.search.includes('from=')")
 
@@ -467,7 +468,7 @@ def test_a_sound_from_the_microphone_is_searched_for(page):
     )
     page.goto("/search")
     page.get_by_role("button", name="Record").click()
-    page.get_by_text("0:01", exact=True).wait_for()
+    page.locator(".rec__time").get_by_text("0:02").wait_for()
     page.get_by_role("button", name="Stop and search").click()
     page.wait_for_selector(HITS)
     assert "microphone" in page.inner_text(".source h2")

@@ -89,7 +89,7 @@ export function openSettings() {
     type: "text",
     autocomplete: "name",
     value: prefs.get("annotator"),
-    placeholder: "your name",
+    placeholder: "the name of your key, or of who runs the service",
     maxlength: 100,
     onchange: (e) => prefs.set("annotator", e.target.value.trim()),
   });

@@ -99,7 +99,6 @@ export function buildShell() {
   info().then(
     (about) => {
       if (about.store?.name) store.textContent = about.store.name;
-      if (about.you?.annotator && !prefs.get("annotator")) prefs.set("annotator", about.you.annotator);
     },
     () => {},
   );

@@ -153,7 +153,7 @@ export function hitList({ change, onSimilar, onFilters }) {
         ...hit,
         label: judgement ? label() : "",
         judgement: judgement || "",
-        annotator: judgement ? prefs.get("annotator") : "",
+        annotator: judgement ? prefs.get("annotator") || about?.you?.annotator || "" : "",
       };
     });
     openExport({
@@ -235,7 +235,7 @@ export function hitList({ change, onSimilar, onFilters }) {
       el.classList.remove("is-stale");
       const sound = body.window ? "this window" : data.query?.name || "this sound";
       bar.setTitle(hits.length ? `${plural(hits.length, "window")} like ${sound}` : "No window found");
-      bar.setPlan(planLine(data.plan), data.plan.notes || []);
+      bar.setPlan(planLine(data.plan, body.clip ? data.query?.windows : []), data.plan.notes || []);
       replace(message, hits.length ? null : nothing(filtered));
       showHits();
       announce(plural(hits.length, "hit"));

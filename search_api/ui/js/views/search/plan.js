@@ -1,5 +1,5 @@
 /** How an answer was found, in one line that a person can read. */
-import { count, percent, took } from "../../core/format.js";
+import { count, offset, percent, plural, took } from "../../core/format.js";
 
 const HOW = {
   exact: "every window compared exactly",
@@ -9,8 +9,8 @@ const HOW = {
   nothing: "nothing to compare",
 };
 
-/** @param {any} plan @param {number} [roundTripMs] */
-export function planLine(plan, roundTripMs) {
+/** @param {any} plan @param {{start_s: number, end_s: number}[]} [asked]  the windows of a clip that were compared */
+export function planLine(plan, asked = []) {
   const parts = [HOW[plan.how] || plan.how];
   parts.push(
     plan.eligible === plan.windows
@@ -19,6 +19,9 @@ export function planLine(plan, roundTripMs) {
   );
   if (plan.recall < 1 && plan.how !== "exact") parts.push(`recall ${percent(plan.recall, 1)}`);
   if (plan.fresh) parts.push(`${count(plan.fresh)} newer than the index`);
-  parts.push(took(plan.took_ms ?? roundTripMs ?? 0));
+  parts.push(took(plan.took_ms ?? 0));
+  // A model hears whole windows: of a short region, what was compared reaches beyond it, and people should know.
+  if (asked.length === 1) parts.push(`with ${offset(asked[0].start_s)} – ${offset(asked[0].end_s)} of the sound`);
+  else if (asked.length) parts.push(`with ${plural(asked.length, "window")} of the sound`);
   return parts.join(" · ");
 }

@@ -4,6 +4,7 @@ import { h, replace } from "../../core/dom.js";
 import { bytes, offset } from "../../core/format.js";
 import { icon } from "../../core/icons.js";
 import { info } from "../../core/shell.js";
+import { toast } from "../../core/toast.js";
 import { toWav } from "../../core/wav.js";
 
 export const ACCEPT = "audio/*,.wav,.flac,.ogg,.opus,.mp3,.aif,.aiff";
@@ -82,12 +83,10 @@ export function recorder({ onDone }) {
         if (!wanted) return onDone(null);
         replace(message, "Preparing…");
         const wav = await toWav(new Blob(parts, { type: tape.mimeType })).catch(() => null);
-        return onDone(
-          wav &&
-            Object.assign(wav, {
-              name: `microphone ${new Date().toTimeString().slice(0, 8).replaceAll(":", ".")}.wav`,
-            }),
-        );
+        if (!wav)
+          toast("Nothing was recorded: that was too short, or the microphone gave no sound.", { kind: "error" });
+        const name = `microphone ${new Date().toTimeString().slice(0, 8).replaceAll(":", ".")}.wav`;
+        return onDone(wav && Object.assign(wav, { name }));
       };
       tape.start();
       replace(message, "Recording");
@@ -119,7 +118,7 @@ export function recorder({ onDone }) {
       const peak = wave.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-5);
       level.style.transform = `scaleX(${Math.min(1, Math.max(0, 1 + Math.log10(peak) / 2.5))})`;
       const s = (performance.now() - began) / 1000;
-      time.textContent = offset(s, 0);
+      time.textContent = offset(Math.floor(s), 0);
       if (s > RECORD_MAX_S) return stop(true);
       frame = requestAnimationFrame(look);
       return undefined;
