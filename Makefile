@@ -41,7 +41,7 @@ lint: setup-test
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup-test
 	@SONOTHEQUE_HYPOTHESIS=explore $(BIN)/python -m pytest -m "slow or not slow"

@@ -57,15 +57,26 @@ def add_annotation(
     if found is None:
         raise NotFound(f"{recording!r} is no recording of {root}; {index.near(recording)}", kind="unknown_recording")
     place, _ = found
-    if place.duration_s and start_s < place.duration_s < end_s <= place.duration_s + window_s:
-        end_s = place.duration_s
+    end_s = cut_at_end(start_s, end_s, place.duration_s, window_s)
     made = Annotation(place.recording_id, place.path, start_s, end_s, label.strip(), judgement, low_hz, high_hz, note)
-    if place.duration_s and end_s > place.duration_s:
-        raise Invalid(
-            f"the span {start_s:g} to {end_s:g} s ends after the recording {place.path}, which lasts {place.duration_s:.3f} s"
-        )
+    require_inside(start_s, end_s, place.path, place.duration_s)
     added = AnnotationLog(root).add([made], annotator=annotator, provenance=provenance)
     return {**added.to_json(), "path": place.path, "start_s": made.start_s, "end_s": made.end_s, "label": made.label}
+
+
+def cut_at_end(start_s: float, end_s: float, duration_s: float | None, window_s: float) -> float:
+    """Return where a span ends: with its recording, if it begins in it and reaches no further than the last window's padding can."""
+    if duration_s and start_s < duration_s < end_s <= duration_s + window_s:
+        return duration_s
+    return end_s
+
+
+def require_inside(start_s: float, end_s: float, path: str, duration_s: float | None) -> None:
+    """Raise Invalid if a span ends after its recording; one whose length is not known takes any."""
+    if duration_s and end_s > duration_s:
+        raise Invalid(
+            f"the span {start_s:g} to {end_s:g} s ends after the recording {path}, which lasts {duration_s:.3f} s"
+        )
 
 
 def list_annotations(
@@ -97,7 +108,7 @@ def list_annotations(
         if wanted is None:
             continue
         names = set(table[column].unique().to_pylist())
-        kept = _matching(names, wanted) if column == "path" else names & {wanted}
+        kept = matching(names, wanted) if column == "path" else names & {wanted}
         if not kept and column != "judgement":
             what = "recording" if column == "path" else column
             raise NotFound(f"no annotation of {root} has the {what} {wanted!r}; {did_you_mean(wanted, names)}")
@@ -144,6 +155,7 @@ def annotation_labels(root: str) -> list[dict[str, Any]]:
     ]
 
 
-def _matching(paths: set[str], wanted: str) -> set[str]:
+def matching(paths: set[str], wanted: str) -> set[str]:
+    """Return the paths that a pattern means; ``*`` and ``?`` stand for any characters and any one."""
     pattern = re.compile("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in wanted), re.DOTALL)
     return {path for path in paths if pattern.fullmatch(path)}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from search_api.annotations import cut_at_end, require_inside
 from search_api.browsing.identity import parse_recording_id, parse_window_id, window_id
 from sonotheque.core.errors import Invalid, Limit, NotFound
 from sonotheque.core.suggest import did_you_mean
@@ -36,7 +37,7 @@ class Judgement:
     recording_id, path : str or None
         Of the span, if it is no window; one of the two.
     start_s, end_s : float or None
-        The span, in seconds from the recording's start.
+        The span, in seconds from the recording's start. One that ends in the padding of the last window is cut at the recording's end.
     judgement : str
         ``positive``, ``negative`` or ``uncertain``.
     low_hz, high_hz : float or None
@@ -110,10 +111,11 @@ def add_judgements(
         raise Limit(f"{len(judgements):,} judgements, at most {JUDGEMENTS_MAX:,} in one call: send them in several")
     windows = _windows(archive, [j.window_id for j in judgements if j.window_id is not None])
     places = _places(archive, judgements)
+    window_s = archive.config.model.window_s
     made = []
     for number, judgement in enumerate(judgements, 1):
         try:
-            made.append(_annotation(judgement, windows, places))
+            made.append(_annotation(judgement, windows, places, window_s))
         except (Invalid, NotFound) as error:
             where = f"judgement {number} of {len(judgements)}: " if len(judgements) > 1 else ""
             raise type(error)(f"{where}{error.message}", kind=error.kind) from None
@@ -137,7 +139,10 @@ def add_judgements(
 
 
 def _annotation(
-    judgement: Judgement, windows: Mapping[tuple[int, int], tuple[float, float]], places: Mapping[Any, _Place]
+    judgement: Judgement,
+    windows: Mapping[tuple[int, int], tuple[float, float]],
+    places: Mapping[Any, _Place],
+    window_s: float,
 ) -> Annotation:
     if judgement.window_id is not None:
         identity = parse_window_id(judgement.window_id)
@@ -150,15 +155,13 @@ def _annotation(
         start_s, end_s = float(judgement.start_s or 0.0), float(judgement.end_s or 0.0)
         if not (math.isfinite(start_s) and math.isfinite(end_s)):
             raise Invalid(f"span {start_s:g} to {end_s:g} s: expected finite seconds")
-        if place.duration_s and end_s > place.duration_s + 1e-6:
-            raise Invalid(
-                f"the span {start_s:g} to {end_s:g} s ends after the recording {place.path}, which lasts {place.duration_s:.3f} s"
-            )
-    if place.duration_s and start_s < place.duration_s:
-        end_s = min(end_s, place.duration_s)
+    end_s = cut_at_end(start_s, end_s, place.duration_s, window_s)
     band = (judgement.low_hz, judgement.high_hz)
     label = judgement.label.strip()
-    return Annotation(place.recording_id, place.path, start_s, end_s, label, judgement.judgement, *band, judgement.note)
+    made = Annotation(place.recording_id, place.path, start_s, end_s, label, judgement.judgement, *band, judgement.note)
+    if judgement.window_id is None:
+        require_inside(start_s, end_s, place.path, place.duration_s)
+    return made
 
 
 def _place_of(judgement: Judgement, places: Mapping[Any, _Place]) -> _Place:

@@ -146,6 +146,11 @@ def _windows(archive: Archive, condition: str, parameters: list[Any]) -> list[di
 
 
 def _by_identity(archive: Archive, recording_id: int, start_sample: int) -> Query:
+    from store.index.stored_rows import indexed_window
+
+    index = vars(archive).get("index")
+    if index is not None and (indexed := indexed_window(index, recording_id, start_sample)) is not None:
+        return _window_query(archive, *indexed)
     # The recording first: its site is a folder of the catalog, so that the other sites' files are left alone.
     known = archive.sql("SELECT path, site FROM recordings WHERE recording_id = ?", [recording_id]).to_pylist()
     own = [recording_id, known[0]["site"]] if known else []
@@ -166,13 +171,13 @@ def _by_identity(archive: Archive, recording_id: int, start_sample: int) -> Quer
     )
 
 
-def _window_query(archive: Archive, row: dict[str, Any]) -> Query:
+def _window_query(archive: Archive, row: dict[str, Any], vector: NDArray[np.float32] | None = None) -> Query:
     name = f"{row['path']}@{seconds_text(row['start_s'])}"
     local = f", {row['local_start']:%Y-%m-%d %H:%M:%S}" if row["local_start"] else ""
     return Query(
         "window",
         name,
-        _vector(archive, row["part_id"], row["part_row"]),
+        _vector(archive, row["part_id"], row["part_row"]) if vector is None else vector,
         (QueryWindow(row["start_s"], row["end_s"], row["valid_s"]),),
         archive.config.model,
         row["path"],

@@ -63,7 +63,8 @@ class Readers:
 
     def __init__(self, root: str, size: int = 5, *, poll_s: float = _POLL_S) -> None:
         self.root = root
-        self.trouble: str | None = None
+        self._index_trouble: str | None = None  # of the index of the state that is open
+        self._look_trouble: str | None = None  # of the last look at the store
         self._size, self._poll_s = size, poll_s
         self._state: State | None = None
         self._idle: list[Archive] = []
@@ -81,6 +82,11 @@ class Readers:
     def state(self) -> State | None:
         """What new questions are asked of; None before the start."""
         return self._state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why searches by the index, or what is new, cannot be had; None if all is well."""
+        return self._look_trouble or self._index_trouble
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Archive]:
@@ -158,9 +164,9 @@ class Readers:
         archive = open_archive(self.root, state.snapshot or None)
         try:
             _ = archive.index  # opened here, so that no question waits for it
-            self.trouble = None
+            self._index_trouble = None
         except SonothequeError as error:  # questions of time and place are still answered
-            self.trouble = error.message
+            self._index_trouble = error.message
         with self._turn:
             old, self._idle = self._idle, [archive]
             self._of[id(archive)] = state
@@ -173,7 +179,8 @@ class Readers:
         while not self._over.wait(self._poll_s):
             try:
                 self.refresh()
+                self._look_trouble = None  # a disk that was away and came back, say
             except (SonothequeError, OSError) as error:
-                if self.trouble != str(error):
+                if self._look_trouble != str(error):
                     _LOG.warning("the newest state of the store cannot be opened, the one before stays: %s", error)
-                self.trouble = str(error)
+                self._look_trouble = str(error)

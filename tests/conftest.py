@@ -7,6 +7,7 @@ import os
 from hypothesis import settings
 
 # `make test` tries the same examples every time, so that a change is judged by itself; `make test-slow` goes looking.
-settings.register_profile("same", derandomize=True, database=None)
-settings.register_profile("explore", derandomize=False)
+# No test asserts a time: machines are shared, and tests run beside each other.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("SONOTHEQUE_HYPOTHESIS", "same"))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from search_api.boards.following import Followers
+from search_api.boards.listing import Listing, seen_record
 from search_api.boards.records import ENDED, JOB_ID, QUEUED, Record, records
 from search_api.boards.requests import EMBED, Request, apply_request, embed_request, index_request, train_request
 from search_api.boards.sources import LogSource, RunSource
-from search_api.boards.store_runs import RUN_ID, require_run, run_of, running_run, seen_run, seen_runs, stop_run
+from search_api.boards.store_runs import RUN_ID, require_run, running_run, seen_run, seen_runs, stop_run
 from search_api.boards.tending import Tender
-from search_api.boards.views import Job, can_resume, seen
+from search_api.boards.views import Job, can_resume
 from sonotheque.core.errors import Conflict, NotFound, Unavailable
 
 WAITING_MAX: Final = 200
@@ -55,6 +56,7 @@ class Board:
         self.followers = Followers(self._source)
         self._weights = weights
         self._tender = Tender(self.root, self.jobs, slots)
+        self._listing = Listing(self.root, self.jobs)
         self._turn = threading.Lock()
 
     def start(self) -> None:
@@ -70,8 +72,7 @@ class Board:
 
     def list(self) -> list[Job]:
         """Return all jobs, the newest first: the board's own and the runs of the command line."""
-        own = [self._seen(record) for record in records(self.jobs)]
-        claimed = {job.run for job in own if job.run is not None}
+        own, claimed = self._listing.all()
         return sorted([*own, *seen_runs(self.root, claimed)], key=lambda j: (j.created, j.job_id), reverse=True)
 
     def job(self, job_id: str) -> Job:
@@ -186,13 +187,7 @@ class Board:
         return record
 
     def _seen(self, record: Record) -> Job:
-        job = record.job()
-        attempt = int(job.get("attempt", 1))
-        if job.get("kind") != EMBED:
-            return seen(record, None)
-        if end := record.read(f"end-{attempt}.json"):
-            return seen(record, end.get("run"))
-        return seen(record, run_of(self.root, record.mark(attempt)))
+        return seen_record(self.root, record)
 
     def _require_quiet(self) -> None:
         """Raise Conflict unless no embedding is at work, or waits."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import search_api
+from search_api.threads import for_a_job
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _STARTED_FIELD: Final = 22 - 3  # of /proc/PID/stat, counted from the state, which follows the name in brackets
@@ -103,7 +104,7 @@ def begin(folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """
     home = str(Path(search_api.__file__).parents[1])
     before = os.environ.get("PYTHONPATH")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, before)))}
+    env = {**for_a_job(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, (home, before)))}
     # -P: a file called store.py where the service was started must not take the place of the package.
     command = [sys.executable, "-P", "-m", "search_api.boards.worker", str(folder)]
     with log.open("ab") as told:

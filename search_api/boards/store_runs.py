@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,7 +102,7 @@ def seen_run(root: str, number: int) -> Job:
     )
 
 
-def seen_runs(root: str, claimed: set[int]) -> list[Job]:
+def seen_runs(root: str, claimed: Set[int]) -> list[Job]:
     """Return the newest runs that are no job of a board."""
     free = [n for n in job_numbers(root) if n not in claimed]
     return [seen_run(root, number) for number in free[-LISTED:]]

@@ -40,11 +40,14 @@ class Teller:
         eta_s = spent * (total - done) / done if 0 < done <= total and spent > 0 else None
         self.tell(stage, done, total, eta_s)
 
-    def tell(self, stage: str, done: int, total: int, eta_s: float | None, **more: Any) -> None:
-        """Write how far it is, unless that was told a moment ago; a new stage, and the end of one, are always told."""
+    def tell(self, stage: str, done: int, total: int | None, eta_s: float | None, **more: Any) -> None:
+        """Write how far it is, unless that was told a moment ago; a new stage, and the end of one, are always told.
+
+        ``total`` is None as long as nobody knows it.
+        """
         now = self._clock()
         every_s = min(max(_EVERY_S, (now - self._began) * _SHARE), _EVERY_S_MAX)
-        if stage == self._stage and done < total and now - self._told_at < every_s:
+        if stage == self._stage and (total is None or done < total) and now - self._told_at < every_s:
             return
         self._stage, self._told_at = stage, now
         facts = {"stage": stage, "done": done, "total": total, "eta_s": None if eta_s is None else round(eta_s, 1)}

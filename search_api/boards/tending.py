@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import IO, Final
 
+from search_api.boards.listing import keep_runs
 from search_api.boards.processes import begin, end_hard, end_softly
 from search_api.boards.records import CANCELLED, ENDED, INTERRUPTED, QUEUED, RUNNING, TAKEN, Record, records
 from search_api.boards.requests import EMBED
@@ -177,9 +178,10 @@ class Tender:
     def _forget_old(self) -> None:
         """Remove the oldest folders of jobs that have ended, so that there are not more and more of them."""
         found = records(self._jobs)
-        for record in found[: max(0, len(found) - KEPT)]:
-            if record.state() in ENDED:
-                shutil.rmtree(record.folder, ignore_errors=True)
+        going = [record for record in found[: max(0, len(found) - KEPT)] if record.state() in ENDED]
+        keep_runs(self._root, self._jobs, going)
+        for record in going:
+            shutil.rmtree(record.folder, ignore_errors=True)
 
     def _begin(self, record: Record, attempt: int) -> None:
         try:

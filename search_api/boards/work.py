@@ -87,7 +87,7 @@ class _Looking:
         self._teller = teller
 
     def looking(self, files: int) -> None:
-        self._teller.tell("looking", files, max(files + 1, 1), None)
+        self._teller.tell("looking", files, None, None)  # how many there are is what is being found out
 
     def planned(self, plan: PlanSummary) -> None:
         self._teller.tell("starting", 0, plan.new, None, audio_s=0.0, audio_total_s=round(plan.new_audio_s, 1))
@@ -138,6 +138,7 @@ def _train(root: str, request: dict[str, Any], teller: Teller) -> Done:
     from search_api.probes.training import train_probe
 
     made = train_probe(root, experiment_from(request["experiment"]), progress=teller.stage)
+    teller.stage("training", 1, 1)
     report = made["report"]
     macro = (report.get("test") or {}).get("macro") or {}
     told = {key: made[key] for key in ("name", "version", "in_use", "seconds")}

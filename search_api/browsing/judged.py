@@ -14,13 +14,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search_api.annotations import list_annotations
+from search_api.annotations import list_annotations, matching
 from search_api.browsing.cursors import Cursor, decode, list_digest
 from search_api.browsing.recordings import annotation_row
 from search_api.browsing.windows import ListPage
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.suggest import did_you_mean
 from store import Archive
+from store.annotations import AnnotationLog
 from store.annotations.asking import named, page_of
 from store.annotations.files import laid_out
 from store.annotations.formats import FORMATS
@@ -77,7 +78,7 @@ def list_judged(root: str, only: Only, *, limit: int, cursor: str | None = None)
     Raises
     ------
     NotFound
-        If no annotation has the label, annotator or recording; near names are told.
+        If no annotation ever had the label, annotator or recording; near names are told.
     Invalid
         If the cursor is none of this list.
     """
@@ -100,9 +101,18 @@ def list_judged(root: str, only: Only, *, limit: int, cursor: str | None = None)
 
 
 def _require_known(root: str, only: Only) -> None:
-    for column, wanted in (("label", only.label), ("annotator", only.annotator)):
-        if wanted is not None and wanted not in (known := named(root, column)):
-            raise NotFound(f"no annotation has the {column} {wanted!r}; {did_you_mean(wanted, known)}")
+    """Raise NotFound for a name that no annotation ever had; one whose annotations were all undone is known, and has none."""
+    for column, wanted in (("label", only.label), ("annotator", only.annotator), ("path", only.recording)):
+        if wanted is None or _among(set(named(root, column)), column, wanted):
+            continue
+        known = set(AnnotationLog(root).events()[column].unique().to_pylist())  # those that were undone, too
+        if not _among(known, column, wanted):
+            what = "recording" if column == "path" else column
+            raise NotFound(f"no annotation has the {what} {wanted!r}; {did_you_mean(wanted, sorted(known))}")
+
+
+def _among(known: set[str], column: str, wanted: str) -> bool:
+    return bool(matching(known, wanted)) if column == "path" else wanted in known
 
 
 def export_judged(archive: Archive, form: str, only: Only) -> Export:

@@ -175,7 +175,9 @@ def timeline(
     notes = []
     if len(windows) > TIMELINE_MAX:
         windows = windows[:TIMELINE_MAX]
-        notes.append(f"the first {TIMELINE_MAX:,} windows; ask for the others with from_s={windows[-1]['end_s']:g}")
+        notes.append(
+            f"the first {TIMELINE_MAX:,} windows; ask for the others with from_s={_exact(windows[-1]['end_s'])}"
+        )
     last = windows[-1]["start_sample"] if windows else -1
     found = archive.sql(
         f"SELECT start_sample, label, score FROM predictions WHERE {span} AND rank <= ? AND start_sample <= ? "
@@ -200,6 +202,11 @@ def timeline(
         "duration_s": seconds(row["duration_s"]),
         "windows": with_annotations(archive, rows),
     }, notes
+
+
+def _exact(seconds_of: float) -> str:
+    """Return seconds with all their digits: what is asked for next begins there."""
+    return repr(seconds_of).removesuffix(".0")
 
 
 def _device(text: str | None) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def create_app(settings: ServiceSettings, service: Service | None = None) -> Fas
         version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,  # an address has one spelling
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         default_response_class=JSONResponse,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -98,4 +99,6 @@ def _filter(
     return SearchFilter.from_texts({k: v for k, v in values.items() if v is not None})
 
 
+FILTER_PARAMETERS: Final = frozenset(inspect.signature(_filter).parameters)
+"""Names of the filter's parameters in an address."""
 FilterDep = Annotated[SearchFilter, Depends(_filter)]

@@ -26,14 +26,19 @@ from sonotheque.core.errors import Conflict, Invalid, Refused, Unavailable
 HEADERS_S: Final = 10.0
 HEADERS_BYTES: Final = 32 << 10
 IDLE_S: Final = 30
+UNREAD_S: Final = 30.0  # with the guards' pieces of 256 kB that is 8 kB/s, as for bodies
 _CONNECTIONS_A_REQUEST: Final = 8  # a browser opens six
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class PatientOnlySoLong(H11Protocol):
-    """HTTP/1.1 whose headers have a deadline, from the first byte and for every request of a connection."""
+    """HTTP/1.1 whose headers have a deadline, from the first byte and for every request of a connection; and whose answers have one.
+
+    A client that does not read is cut off: what it was sent lies in memory until then, and closing in order would wait for it for ever.
+    """
 
     _waiting: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the first request."""
@@ -51,7 +56,48 @@ class PatientOnlySoLong(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
+        self._stop_reading()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read what it was sent."""
+        super().pause_writing()
+        self._wait_for_reading()
+
+    def resume_writing(self) -> None:
+        """Wait for the end of an answer only, if that is what is left."""
+        super().resume_writing()
+        self._stop_reading()
+        if self._answered:
+            self._wait_for_reading()
+
+    def on_response_complete(self) -> None:
+        """Wait for the client to read the end of an answer, which is too little to pause anything."""
+        super().on_response_complete()
+        if not self.flow.write_paused:
+            self._wait_for_reading()
+
+    @property
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_reading(self) -> None:
+        self._stop_reading()
+        if self.transport.get_write_buffer_size() > 0:
+            self._unread = self.loop.call_later(UNREAD_S, self._not_read)
+
+    def _not_read(self) -> None:
+        self._unread = None
+        if self._answered or self.flow.write_paused:
+            if self.transport.get_write_buffer_size() > 0:
+                self.transport.abort()
+        else:  # the next answer has begun, and it is read
+            self._wait_for_reading()
+
+    def _stop_reading(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _wait(self) -> None:
         self._waiting = self.loop.call_later(HEADERS_S, self._too_late)

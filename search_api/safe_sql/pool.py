@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from search_api.safe_sql.limits import SqlLimits
@@ -155,7 +155,7 @@ class SqlPool:
         snapshot, relations = await asyncio.to_thread(sources.relations, judged["views"])
         for one in relations:
             if judged["versions"].get(one.name) != one.version:
-                await self._within(process, {"op": "bring", "relation": one.to_json()}, sources.body(one))
+                await self._within(process, {"op": "bring", "relation": one.to_json()}, one.body)
         message = {"op": "run", "query": query, "parameters": parameters, "views": judged["views"]}
         header, rows = await self._within(process, message)
         return snapshot, header, rows

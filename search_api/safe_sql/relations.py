@@ -59,6 +59,8 @@ class Relation:
         Other views it reads.
     stamp : str
         Of a table that is handed over whole: of what it holds.
+    body : bytes
+        That table, as an Arrow stream; empty where files are read.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Relation:
     files: dict[str, FileSet] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     stamp: str = ""
+    body: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def version(self) -> str:

@@ -24,6 +24,7 @@ from sonotheque.core.errors import SonothequeError, Unavailable
 
 _JOIN_S = 10.0
 _BATCH_ON_A_CORE = 2
+_AT_ONCE_BYTES = 4 << 20  # what is looked at on the event loop: 2 ms; more would hold up everybody else
 _FAILURES = (SonothequeError, ValueError, RuntimeError, MemoryError, OSError)
 
 
@@ -133,12 +134,16 @@ class Batcher:
             If there is no model (yet); of kind ``overloaded`` if too much waits for it.
         """
         model = self.require_model()
-        frames = check_frames(frames, model.spec)
+        if frames.nbytes > _AT_ONCE_BYTES:
+            frames = await asyncio.to_thread(check_frames, frames, model.spec)
+        else:
+            frames = check_frames(frames, model.spec)
         if not len(frames):
             return model.embed(frames, logits=logits)
         loop = asyncio.get_running_loop()
         request = _Request(frames, logits, loop.create_future(), loop)
         with self._turn:
+            self.require_model()  # it may have ended while the frames were looked at, and nobody would answer
             waiting = sum(other.left for other in self._requests)
             if waiting and waiting + len(frames) > self._most:
                 raise Unavailable(

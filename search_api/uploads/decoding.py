@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from search_api.clip_queries import clip_windows, refusal
-from search_api.clip_rules import ClipBounds, clip_notes, require_range
-from search_api.queries import QueryWindow
-from search_api.uploads.processes import DecoderProcess, Gone, Window, crashed
+from search_api.clip_rules import ClipBounds, require_range
+from search_api.uploads.decoded import Decoded, Told, decoded_of
+from search_api.uploads.processes import DecoderProcess, Gone, crashed
 from sonotheque.core.errors import Invalid, SonothequeError, Unavailable
-from sonotheque.core.outcome import DecodeSummary, Outcome, Status
 from store import StoreConfig
 
 CHANNELS_MAX: Final = 8
 RATE_MIN_HZ, RATE_MAX_HZ = 1_000, 500_000
 FLAGS: Final = ("from_s", "to_s")
 _NAME_MAX: Final = 120
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """A sound as the model's windows.
-
-    Attributes
-    ----------
-    frames : float32, (n, window_samples)
-    windows : tuple of QueryWindow
-        Where each lies in the sound.
-    duration_s : float
-        Of what was decoded: the sound, or its range and what lies around it.
-    sample_rate_hz, channels : int
-        Of the file.
-    summary : DecodeSummary
-    ranged : (float, float) or None
-        Where the range began, and seconds of sound from there on.
-    notes : tuple of str
-        What a user should know of the sound.
-    """
-
-    frames: NDArray[np.float32]
-    windows: tuple[QueryWindow, ...]
-    duration_s: float
-    sample_rate_hz: int
-    channels: int
-    summary: DecodeSummary
-    ranged: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()
+_TRIES: Final = 3  # processes that may end before they see anything of an upload
+_T = TypeVar("_T")
 
 
 class DecodePool:
@@ -79,7 +47,8 @@ class DecodePool:
         self._config, self._deadline_s = config, deadline_s
         self._bounds = ClipBounds(decoded_s, CHANNELS_MAX, RATE_MIN_HZ, RATE_MAX_HZ, FLAGS)
         self._count, self._most = processes, processes + waiting
-        self._idle: queue.SimpleQueue[DecoderProcess] = queue.SimpleQueue()
+        # As many as there are threads, and never fewer: a place whose process could not be started is None until the next upload.
+        self._idle: queue.SimpleQueue[DecoderProcess | None] = queue.SimpleQueue()
         self._all: set[DecoderProcess] = set()
         self._lock = threading.Lock()
         self._inside = 0
@@ -87,7 +56,7 @@ class DecodePool:
         self._threads: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Start the processes; they warm up by themselves."""
+        """Start the processes; they warm up by themselves. Raises Unavailable if none can be started."""
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="sonotheque-decode")
         for _ in range(self._count):
             self._idle.put(self._new())
@@ -145,30 +114,44 @@ class DecodePool:
         require_range(name, from_s, to_s, FLAGS)
         if not data:
             raise Invalid(f"{name} has 0 bytes: it holds no sound")
-        request = {
-            "name": name,
-            "rule": self._config.windows.to_json(),
-            "channels": self._config.decode["channels"],
-            "bounds": asdict(self._bounds),
-            "from_s": from_s,
-            "to_s": to_s,
-        }
-        windows, told = await asyncio.wrap_future(self._submit(data, request))
-        try:
-            return self._decoded(name, windows, told)
-        except (KeyError, ValueError, TypeError) as error:
-            if isinstance(error, SonothequeError):
-                raise
-            raise crashed(name, "answered nonsense") from error
+        request = self.request(name, self._config.windows.to_json(), self._config.decode["channels"], from_s, to_s)
+        return await self.ask(data, request, lambda told: decoded_of(self._config, name, told))
 
-    def _submit(self, data: bytes, request: dict[str, Any]) -> Future[tuple[list[Window], dict[str, Any]]]:
+    def request(
+        self, name: str, rule: dict[str, Any], channels: str, from_s: float | None, to_s: float | None
+    ) -> dict[str, Any]:
+        """Return what a decoder is asked, within this pool's bounds; see :func:`search_api.clip_worker.main`."""
+        bounds = asdict(self._bounds)
+        return {"name": name, "rule": rule, "channels": channels, "bounds": bounds, "from_s": from_s, "to_s": to_s}
+
+    async def ask(self, data: bytes, request: dict[str, Any], finish: Callable[[Told], _T]) -> _T:
+        """Have a sound decoded.
+
+        Parameters
+        ----------
+        data : bytes
+            The file.
+        request : dict
+            See :meth:`request`.
+        finish : callable
+            Makes the result of what the decoder answers, in a thread of the pool: a minute of sound is 10 MB, and copying them on the
+            event loop would hold up everybody. A KeyError, TypeError or ValueError of it is taken for nonsense of the decoder.
+
+        Raises
+        ------
+        Invalid, Limit, Unavailable
+            As :meth:`decode`.
+        """
+        return await asyncio.wrap_future(self._submit(data, request, finish))
+
+    def _submit(self, data: bytes, request: dict[str, Any], finish: Callable[[Told], _T]) -> Future[_T]:
         with self._lock:
             if self._closed or self._threads is None:
                 raise Unavailable("uploads are not taken: the service is starting or ending")
             if self._inside >= self._most:
                 raise Unavailable("too many uploads wait to be decoded; send it again in a moment", kind="overloaded")
             self._inside += 1
-            future = self._threads.submit(self._run, data, request)
+            future = self._threads.submit(self._run, data, request, finish)
         # A caller that goes away takes a waiting upload along; one that is being decoded keeps its place to its end.
         future.add_done_callback(self._left)
         return future
@@ -177,63 +160,71 @@ class DecodePool:
         with self._lock:
             self._inside -= 1
 
-    def _run(self, data: bytes, request: dict[str, Any]) -> tuple[list[Window], dict[str, Any]]:
-        until = time.monotonic() + self._deadline_s
-        process = self._idle.get()
+    def _run(self, data: bytes, request: dict[str, Any], finish: Callable[[Told], _T]) -> _T:
+        told = self._told(data, request)
         try:
-            while True:
+            return finish(told)
+        except (KeyError, ValueError, TypeError) as error:
+            if isinstance(error, SonothequeError):
+                raise
+            raise crashed(request["name"], "answered nonsense") from error
+
+    def _told(self, data: bytes, request: dict[str, Any]) -> Told:
+        try:
+            process = self._idle.get(timeout=self._deadline_s)
+        except queue.Empty:
+            raise Unavailable(
+                "no process is free to decode an upload; send it again in a moment", kind="overloaded"
+            ) from None
+        try:
+            for _ in range(_TRIES):
+                process = process or self._new()
                 try:
                     return process.decode(data, request, self._deadline_s)
                 except Gone as gone:
-                    if gone.asked or time.monotonic() > until:
+                    if gone.asked:
                         raise crashed(request["name"], str(gone)) from gone
-                process = self._replaced(process)  # it ended before it saw anything of this upload
+                    why = str(gone)
+                self._drop(process)  # it ended before it saw anything of this upload
+                process = None
+            raise Unavailable(f"uploads cannot be decoded now: a process that does it {why}; send it again in a moment")
+        except OSError as error:  # too many open files, say: nothing to do with this upload
+            raise Unavailable(f"uploads cannot be decoded now: {error.strerror or error}") from error
         finally:
-            self._idle.put(process if process.alive else self._replaced(process))
+            self._give_back(process)
 
-    def _replaced(self, process: DecoderProcess) -> DecoderProcess:
+    def _give_back(self, process: DecoderProcess | None) -> None:
+        """Free a place: with a process that is warm before the next upload, or without one if none can be started now."""
+        kept = None
+        try:
+            if process is not None and process.alive:
+                kept = process
+            else:
+                if process is not None:
+                    self._drop(process)
+                with contextlib.suppress(Unavailable):
+                    kept = self._new()
+        finally:
+            self._idle.put(kept)
+
+    def _drop(self, process: DecoderProcess) -> None:
         process.kill()
         with self._lock:
             self._all.discard(process)
-        return self._new()
 
     def _new(self) -> DecoderProcess:
-        with self._lock:
-            if self._closed:
-                raise Unavailable("uploads are not taken: the service is ending")
+        try:
             process = DecoderProcess()
-            self._all.add(process)
-        return process
-
-    def _decoded(self, name: str, windows: list[Window], told: dict[str, Any]) -> Decoded:
-        config = self._config
-        left_s = told["left_s"]
-        summary = DecodeSummary(
-            Status(told["status"]),
-            told["reason"],
-            told["sample_rate_hz"],
-            told["channels"],
-            told["declared_frames"],
-            told["decoded_frames"],
-            told["duration_s"],
-            told["container"],
-            told["codec"],
-        )
-        ranged = None if left_s is None else (float(told["first_s"]), float(left_s))
-        if not windows or summary.outcome is not Outcome.DONE:
-            raise refusal(name, config, summary, ranged)
-        starts = np.array([start for start, _, _ in windows], np.int64)
-        valid = np.array([valid for _, valid, _ in windows], np.int64)
-        return Decoded(
-            np.stack([frame for _, _, frame in windows]),
-            clip_windows(config, starts, valid, float(told["first_s"])),
-            summary.duration_s,
-            summary.sample_rate_hz,
-            summary.channels,
-            summary,
-            ranged,
-            (*told["notes"], *clip_notes(name, summary)),
-        )
+        except OSError as error:
+            raise Unavailable(
+                f"no process can be started to decode uploads ({error.strerror or error}); send it again in a moment"
+            ) from error
+        with self._lock:
+            if not self._closed:
+                self._all.add(process)
+                return process
+        process.kill()
+        raise Unavailable("uploads are not taken: the service is ending")
 
 
 def printable(name: str) -> str:
@@ -243,4 +234,4 @@ def printable(name: str) -> str:
     return text[:_NAME_MAX] or "the upload"
 
 
-__all__ = ["DecodePool", "Decoded", "printable"]
+__all__ = ["DecodePool", "Decoded", "Told", "printable"]

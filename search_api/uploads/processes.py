@@ -42,6 +42,11 @@ class DecoderProcess:
     Attributes
     ----------
     pid : int
+
+    Raises
+    ------
+    OSError
+        If no process can be made.
     """
 
     def __init__(self) -> None:
@@ -57,29 +62,37 @@ class DecoderProcess:
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
         }
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "search_api.clip_worker", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=environment,
-                start_new_session=True,  # Ctrl-C is the service's to answer
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "search_api.clip_worker", str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is the service's to answer
+                )
+        except BaseException:  # too many processes, say
+            ours.close()
+            raise
         self.pid = self._process.pid
 
     def wait_ready(self, seconds: float = _START_S) -> None:
-        """Wait until it takes sounds; raises Gone if it ended, Unavailable if it takes too long."""
+        """Wait until it takes sounds; raises Gone if it ended, Unavailable if it takes too long, and is ended then."""
         with self._starting:
             if self._ready:
                 return
             try:
                 tag, _ = self._header(time.monotonic() + seconds)
+            except Gone as gone:
+                raise Gone(str(gone), asked=False) from gone
             except TimeoutError as late:
+                self.kill()
                 raise Unavailable(f"a process that decodes uploads did not start within {seconds:g} s") from late
             if tag != READY:
+                self.kill()
                 raise Gone("began with nonsense", asked=False)
             self._ready = True
 
@@ -114,12 +127,18 @@ class DecoderProcess:
             except OSError as error:
                 raise Gone(self._how_it_ended(), asked=False) from error
             try:
-                return self._windows(int(request["rule"]["window_samples"]), until)
-            except TimeoutError as late:
+                windows, failed, told = self._answer(int(request["rule"]["window_samples"]), until)
+            except BaseException as error:
+                # What is left of this answer would be taken for the beginning of the next one, which is another caller's.
                 self.kill()
+                if not isinstance(error, TimeoutError):
+                    raise
                 raise Limit(
                     f"{request['name']} was not decoded within {seconds:g} s: send a shorter piece of it"
-                ) from late
+                ) from error
+        if failed:
+            raise error_of(told, KINDS)
+        return windows, told
 
     @property
     def alive(self) -> bool:
@@ -133,7 +152,8 @@ class DecoderProcess:
         self._process.wait()
         self._connection.close()
 
-    def _windows(self, samples: int, until: float) -> tuple[list[Window], dict[str, Any]]:
+    def _answer(self, samples: int, until: float) -> tuple[list[Window], bool, dict[str, Any]]:
+        """Read an answer to its end: windows, whether it is an error, and the words."""
         windows: list[Window] = []
         place = bytearray(WINDOW.size)
         while True:
@@ -145,22 +165,14 @@ class DecoderProcess:
                 windows.append((*WINDOW.unpack(place), frame))
                 continue
             if tag not in (END, ERROR) or size > TEXT_MAX:
-                self.kill()
                 raise Gone("answered nonsense", asked=True)
             text = bytearray(size)
             self._fill(memoryview(text), until)
-            told = self._read(bytes(text))
-            if tag == END:
-                return windows, told
-            raise error_of(told, KINDS)
-
-    def _read(self, text: bytes) -> dict[str, Any]:
-        try:
-            told: dict[str, Any] = dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            self.kill()
-            raise Gone("answered nonsense", asked=True) from error
-        return told
+            try:
+                told: dict[str, Any] = dict(json.loads(text))
+            except (ValueError, TypeError) as error:
+                raise Gone("answered nonsense", asked=True) from error
+            return windows, tag == ERROR, told
 
     def _header(self, until: float) -> tuple[bytes, int]:
         head = bytearray(HEADER.size)

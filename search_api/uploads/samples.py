@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +11,7 @@ from sonotheque.core.errors import Invalid
 from sonotheque.core.windows import WindowRule
 
 if TYPE_CHECKING:
+    from search_api.uploads.decoded import Told
     from search_api.uploads.decoding import DecodePool
 
 
@@ -45,17 +44,13 @@ async def clip_samples(
     """
     begin_s, end_s = span
     second = WindowRule(rate_hz, rate_hz, rate_hz, 1)  # windows of a second, the last as short as it is
-    request = {
-        "name": name,
-        "rule": second.to_json(),
-        "channels": "mean",
-        "bounds": asdict(pool._bounds),
-        "from_s": begin_s,
-        "to_s": end_s,
-    }
-    windows, _ = await asyncio.wrap_future(pool._submit(data, request))
-    pieces = [frame[:valid] for _, valid, frame in windows]
-    if not pieces:
-        raise Invalid(f"{name} has no sound from {begin_s:g} to {end_s:g} s", kind="unsupported_audio")
-    wanted = max(1, round(end_s * rate_hz) - round(begin_s * rate_hz))
-    return np.concatenate(pieces)[:wanted]
+    request = pool.request(name, second.to_json(), "mean", begin_s, end_s)
+
+    def whole(told: Told) -> NDArray[np.float32]:
+        pieces = [frame[:valid] for _, valid, frame in told[0]]
+        if not pieces:
+            raise Invalid(f"{name} has no sound from {begin_s:g} to {end_s:g} s", kind="unsupported_audio")
+        wanted = max(1, round(end_s * rate_hz) - round(begin_s * rate_hz))
+        return np.concatenate(pieces)[:wanted]
+
+    return await pool.ask(data, request, whole)

@@ -55,6 +55,9 @@ def serve(
     """Serve an archive over HTTP: search by sound, listen, judge and train, from a browser or a program."""
     import dataclasses
 
+    from search_api.threads import one_thread_each
+
+    one_thread_each()  # before anything loads NumPy
     from search_api.http.settings import PORT, Limits, ServiceSettings
     from sonotheque.cli.output import document, say
 

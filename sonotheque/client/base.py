@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sonotheque.client.paging import Pages
 from sonotheque.client.transport import Transport
+from sonotheque.core.errors import Invalid
 
 T = TypeVar("T")
 
@@ -44,3 +46,16 @@ class Part:
             return body["data"], body["meta"]["next"]
 
         return Pages(fetch, make, limit)
+
+
+def in_path(one: str, what: str) -> str:
+    """Return an id or name as one part of an address.
+
+    Raises
+    ------
+    Invalid
+        If it is empty, or would lead elsewhere: another address would be asked then.
+    """
+    if one in ("", ".", ".."):
+        raise Invalid(f"{one!r} is no {what}")
+    return quote(one, safe=":")

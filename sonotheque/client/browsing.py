@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from sonotheque.client.asking import filter_params
-from sonotheque.client.base import Part
+from sonotheque.client.base import Part, in_path
 from sonotheque.client.nouns import Prediction, SqlResult, Window
 from sonotheque.client.paging import Pages, Rows
 
@@ -25,7 +24,7 @@ class Browsing(Part):
 
     def window(self, window_id: str) -> dict[str, Any]:
         """Return one window with predictions, scores, judgements, neighbours and its recording."""
-        return self._dict(f"/v1/windows/{_path(window_id)}")
+        return self._dict(f"/v1/windows/{in_path(window_id, 'window id')}")
 
     def recordings(self, *, limit: int | None = None, **filters: Any) -> Pages[dict[str, Any]]:
         """Recordings by site and time, those that failed too."""
@@ -33,11 +32,11 @@ class Browsing(Part):
 
     def recording(self, recording_id: str, *, score_min: float | None = None) -> dict[str, Any]:
         """Return one recording with what was heard in it."""
-        return self._dict(f"/v1/recordings/{_path(recording_id)}", {"score_min": score_min})
+        return self._dict(f"/v1/recordings/{in_path(recording_id, 'recording id')}", {"score_min": score_min})
 
     def timeline(self, recording_id: str, *, top: int = 3) -> dict[str, Any]:
         """Return a recording's windows along its time."""
-        return self._dict(f"/v1/recordings/{_path(recording_id)}/timeline", {"top": top})
+        return self._dict(f"/v1/recordings/{in_path(recording_id, 'recording id')}/timeline", {"top": top})
 
     def predictions(self, *, limit: int | None = None, **filters: Any) -> Pages[Prediction]:
         """Classes of the model that a filter means, a window and a class a row."""
@@ -98,7 +97,3 @@ class Browsing(Part):
             dict(parameters) if isinstance(parameters, Mapping) else None if parameters is None else list(parameters)
         )
         return SqlResult(self._transport.post("/v1/sql", {"query": query, "parameters": given})["data"])
-
-
-def _path(part: str) -> str:
-    return quote(part, safe=":")

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from sonotheque.core.errors import (
+    CLASS_OF_KIND,
     KINDS,
     Conflict,
     Damaged,
@@ -26,17 +27,6 @@ _OF_STATUS: Final[dict[int, type[SonothequeError]]] = {
     413: Limit,
     429: Limit,
     503: Unavailable,
-}
-_OF_KIND: Final[dict[str, type[SonothequeError]]] = {
-    "timeout": Unavailable,
-    "overloaded": Unavailable,
-    "rate_limited": Limit,
-    "unauthorized": Refused,
-    "forbidden": Refused,
-    "not_found": NotFound,
-    "conflict": Conflict,
-    "limit": Limit,
-    "damaged": Damaged,
 }
 
 
@@ -77,8 +67,24 @@ def fault_of(status: int, body: bytes) -> SonothequeError:
 
 
 def fault_of_kind(kind: str, message: str) -> SonothequeError:
-    """Return the error of a kind alone, as jobs keep it."""
-    return _OF_KIND.get(kind, Invalid)(message, kind=kind if kind in KINDS else None)
+    """Return the error of a kind alone, as jobs keep it; Unavailable if it is a kind of a later service, or none."""
+    return CLASS_OF_KIND.get(kind, Unavailable)(message, kind=kind if kind in KINDS else None)
+
+
+def redirected(url: str, status: int, location: str | None) -> SonothequeError:
+    """Return the error of an answer that sends the caller elsewhere: the service itself never does."""
+    where = f"to {location[:300]}" if location else "elsewhere, and does not say where"
+    return Invalid(
+        f"{url} answered {status} and sends the caller {where}; give the client the address of the service itself"
+    )
+
+
+def not_ours(url: str, status: int, media_type: str, expected: str = "JSON") -> SonothequeError:
+    """Return the error of an answer that is well but is not what the service answers: something else is at this address."""
+    return Unavailable(
+        f"{url} answered {status} with {media_type[:80] or 'something'} that is not {expected} of a Sonotheque service; is the address right, "
+        "and is it the service that answers, not a proxy?"
+    )
 
 
 def _told(body: bytes) -> dict[str, Any]:

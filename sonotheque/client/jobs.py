@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
-from sonotheque.client.base import Part
-from sonotheque.client.faults import fault_of_kind
+import httpx
+
+from sonotheque.client.base import Part, in_path
+from sonotheque.client.faults import fault_of_kind, not_ours
 from sonotheque.client.nouns import Job, JobEvent
 from sonotheque.client.paging import Pages, Rows
-from sonotheque.core.errors import NotFound, SonothequeError, Unavailable
+from sonotheque.core.errors import SonothequeError, Unavailable
 
 _QUIET_S: Final = 60.0  # the service says something every 15 s
-_LOST_MAX: Final = 5
 _PAUSE_S: Final = 1.0
+_PAUSE_MAX_S: Final = 15.0
+AWAY_S: Final = 180.0
+"""Seconds without any answer after which a watch gives up: a restart, the model loaded anew, is shorter."""
 Told = Callable[[JobEvent], None]
 
 
@@ -70,40 +73,61 @@ class Jobs(Part):
                 written += file.write(piece)
         return written
 
-    def watch(self, job_id: str) -> Iterator[JobEvent]:
+    def watch(self, job_id: str, *, away_s: float = AWAY_S) -> Iterator[JobEvent]:
         """Yield what happens to a job until it has ended; a connection that breaks is made again where it broke.
+
+        Parameters
+        ----------
+        job_id : str
+        away_s : float
+            How long the service may be away at a time, in seconds: its job goes on meanwhile.
 
         Raises
         ------
         NotFound
             If there is no such job.
         Unavailable
-            If the service is away for long.
+            If the service gives no answer for longer than ``away_s``.
         """
+        yield from self._watched(job_id, away_s)
+
+    def _watched(self, job_id: str, away_s: float) -> Generator[JobEvent, None, Job]:
+        """Yield a job's events; return it as it ended."""
+        contact = _Contact(away_s)
         last: str | None = None
-        lost = 0
         while True:
-            began = time.monotonic()
             try:
                 headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
                 with self._transport.stream(
                     "GET", f"{_path(job_id)}/events", headers=headers, timeout_s=_QUIET_S
                 ) as answer:
-                    for event in events_of(_lines(answer.iter_lines(), self._transport.url)):
-                        last, lost = event.event_id or last, 0
+                    for event in events_of(self._lines(answer, contact)):
+                        last = event.event_id or last
                         yield event
-                if self.get(job_id).over:
-                    return
-            except NotFound:
-                raise
+                        contact.made()  # the time that the caller took with it is no absence
+                found = self.get(job_id)
+                contact.made()
+                if found.over:
+                    return found
+                pause = _PAUSE_S
             except Unavailable:
-                lost += 1
-                if lost > _LOST_MAX:
+                pause = contact.pause_s()
+                if pause <= 0:
                     raise
-            if time.monotonic() - began < _PAUSE_S:
-                time.sleep(_PAUSE_S)
+            time.sleep(pause)
 
-    def wait(self, job: Job | str, progress: Told | None = None) -> Job:
+    def _lines(self, answer: httpx.Response, contact: _Contact) -> Iterator[str]:
+        kind = answer.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):  # a proxy's page: the service is away as well as ever
+            raise not_ours(self._transport.url, answer.status_code, kind, "a stream of events")
+        try:
+            for line in answer.iter_lines():
+                contact.made()
+                yield line
+        except (httpx.TransportError, httpx.StreamError) as error:
+            raise Unavailable(f"the connection to {self._transport.url} was lost") from error
+
+    def wait(self, job: Job | str, progress: Told | None = None, *, away_s: float = AWAY_S) -> Job:
         """Wait for a job's end.
 
         Parameters
@@ -111,6 +135,8 @@ class Jobs(Part):
         job : Job or str
         progress : callable, optional
             Called with every :class:`JobEvent`.
+        away_s : float
+            How long the service may be away at a time, in seconds; a restart of it does not end a job.
 
         Returns
         -------
@@ -119,13 +145,17 @@ class Jobs(Part):
         Raises
         ------
         SonothequeError
-            What ended a job that failed.
+            What ended a job that failed; or, Unavailable, that the service was away for longer.
         """
-        job_id = job.job_id if isinstance(job, Job) else job
-        for event in self.watch(job_id):
+        events = self._watched(job.job_id if isinstance(job, Job) else job, away_s)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                found: Job = end.value
+                break
             if progress:
                 progress(event)
-        found = self.get(job_id)
         if found.state in ("failed", "interrupted"):
             raise self._fault(found)
         return found
@@ -135,6 +165,30 @@ class Jobs(Part):
         return fault_of_kind(str(told.get("kind", "")), str(told.get("message") or f"job {job.job_id} was {job.state}"))
 
 
+class _Contact:
+    """When a service last answered, and how long to wait before it is asked again.
+
+    Parameters
+    ----------
+    away_s : float
+    """
+
+    def __init__(self, away_s: float) -> None:
+        self._away_s = away_s
+        self.made()
+
+    def made(self) -> None:
+        """Note that the service has answered."""
+        self._last = time.monotonic()
+        self._next_s = _PAUSE_S
+
+    def pause_s(self) -> float:
+        """Return how long to wait now, longer each time; 0 if the service has been away for too long."""
+        left = self._last + self._away_s - time.monotonic()
+        pause, self._next_s = self._next_s, min(2 * self._next_s, _PAUSE_MAX_S)
+        return max(0.0, min(pause, left))
+
+
 def events_of(lines: Iterable[str]) -> Iterator[JobEvent]:
     """Yield the events of a text/event-stream; comments are passed over, and so is an event cut short at the end."""
     name, data = "message", list[str]()
@@ -142,7 +196,7 @@ def events_of(lines: Iterable[str]) -> Iterator[JobEvent]:
     for line in lines:
         if not line:
             if data:
-                yield JobEvent(name, json.loads("\n".join(data)), event_id)
+                yield JobEvent(name, _value("\n".join(data)), event_id)
             name, data = "message", []
             continue
         field, _, value = line.partition(":")
@@ -155,14 +209,15 @@ def events_of(lines: Iterable[str]) -> Iterator[JobEvent]:
             event_id = value
 
 
-def _lines(lines: Iterator[str], url: str) -> Iterator[str]:
-    import httpx
-
+def _value(text: str) -> dict[str, Any]:
     try:
-        yield from lines
-    except (httpx.TransportError, httpx.StreamError) as error:
-        raise Unavailable(f"the connection to {url} was lost") from error
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unavailable(f"an event is not JSON of a Sonotheque service: {text[:100]}")
+    return found
 
 
 def _path(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{in_path(job_id, 'job id')}"

@@ -9,6 +9,10 @@ from typing import Any
 from sonotheque.client.base import Part
 from sonotheque.client.nouns import Window
 from sonotheque.client.paging import Pages, Rows
+from sonotheque.core.errors import Invalid
+from sonotheque.core.suggest import did_you_mean
+
+_ONLY = ("label", "annotator", "recording", "judgement")
 
 
 class Judging(Part):
@@ -139,8 +143,16 @@ class Judging(Part):
         form : str
             ``csv``, ``json``, or a ZIP file of ``raven`` or ``audacity`` tables.
         **only
-            ``label, annotator, recording, judgement``.
+            ``label, annotator, recording, judgement``: of judgements, not the filter of windows.
+
+        Raises
+        ------
+        Invalid
+            If there is no such name, or no such form.
         """
+        for name in only:
+            if name not in _ONLY:
+                raise Invalid(f"judgements cannot be chosen by {name!r}; {did_you_mean(name, _ONLY)}")
         written = 0
         wanted = {**only, "form": form}
         with self._transport.stream("GET", "/v1/annotations/export", wanted) as answer, open(target, "wb") as file:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
-from sonotheque.client.base import Part
+from sonotheque.client.base import Part, in_path
 from sonotheque.client.nouns import Window
 from sonotheque.client.transport import Sound
 from sonotheque.core.errors import Invalid
@@ -16,14 +15,13 @@ class Listening(Part):
 
     def upload(self, sound: Sound, *, name: str | None = None) -> dict[str, Any]:
         """Keep a clip with the service for some days; ``clip_id`` of the answer is what searches take."""
-        found: dict[str, Any] = self._transport.upload("/v1/clips", sound, {"name": name} if name else None).json()[
-            "data"
-        ]
+        answer = self._transport.upload("/v1/clips", sound, {"name": name} if name else None)
+        found: dict[str, Any] = self._transport.told(answer)["data"]
         return found
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return what an uploaded clip is."""
-        return self._dict(f"/v1/clips/{quote(clip_id, safe='')}")
+        return self._dict(f"/v1/clips/{in_path(clip_id, 'clip id')}")
 
     def audio(
         self,
@@ -99,4 +97,4 @@ def _place(window: str | Window | None, recording: str | None, clip: str | None)
     if len(named) != 1:
         raise Invalid("give one of window, recording and clip")
     folder, one = named[0]
-    return f"/v1/{folder}/{quote(one, safe=':')}"
+    return f"/v1/{folder}/{in_path(one, f'{folder[:-1]} id')}"

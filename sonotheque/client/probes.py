@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from sonotheque.client.asking import filter_params
-from sonotheque.client.base import Part
-from sonotheque.client.jobs import Jobs, Told
+from sonotheque.client.base import Part, in_path
+from sonotheque.client.jobs import AWAY_S, Jobs, Told
 from sonotheque.client.nouns import Hit, Job
 from sonotheque.client.paging import Pages, Rows
 from sonotheque.client.transport import Transport
@@ -60,6 +59,7 @@ class Probes(Part):
         experiment: dict[str, Any] | None = None,
         wait: bool = True,
         progress: Told | None = None,
+        away_s: float = AWAY_S,
     ) -> Job:
         """Train a new version from what was judged.
 
@@ -74,6 +74,8 @@ class Probes(Part):
             Return when it has ended; else at once.
         progress : callable, optional
             Called with every :class:`sonotheque.client.JobEvent` meanwhile.
+        away_s : float
+            As of :meth:`sonotheque.client.jobs.Jobs.wait`.
 
         Raises
         ------
@@ -81,7 +83,7 @@ class Probes(Part):
             Why the training failed, if it was waited for.
         """
         job = self._jobs.submit("train", probe=name, classes=list(classes) or None, experiment=experiment)
-        return self._jobs.wait(job, progress) if wait else job
+        return self._jobs.wait(job, progress, away_s=away_s) if wait else job
 
     def apply(
         self,
@@ -90,11 +92,12 @@ class Probes(Part):
         floor: float | None = None,
         wait: bool = True,
         progress: Told | None = None,
+        away_s: float = AWAY_S,
     ) -> Job:
         """Score every window by probes, all in use by default; what is scored already is not read again."""
         chosen = names if names == "all" else [names] if isinstance(names, str) else list(names)
         job = self._jobs.submit("apply", probes=chosen, floor=floor)
-        return self._jobs.wait(job, progress) if wait else job
+        return self._jobs.wait(job, progress, away_s=away_s) if wait else job
 
     def report(self, name: str, version: int | None = None) -> dict[str, Any]:
         """Return one version with the report of its training; the newest by default."""
@@ -159,4 +162,4 @@ def _filters(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path(name: str) -> str:
-    return f"/v1/probes/{quote(name, safe='')}"
+    return f"/v1/probes/{in_path(name, 'name of a probe')}"

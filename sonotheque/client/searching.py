@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonotheque.client.asking import filter_json, filter_params
-from sonotheque.client.base import Part
+from sonotheque.client.base import Part, in_path
+from sonotheque.client.faults import not_ours
 from sonotheque.client.nouns import Identified, SearchResult, Window
 from sonotheque.client.paging import Rows
 from sonotheque.client.transport import Sound
@@ -96,7 +96,7 @@ class Searching(Part):
         span = {"from_s": from_s, "to_s": to_s}
         if sound is not None:
             params = {**filter_params(filters), **options, **span}
-            body = self._transport.upload("/v1/search", sound, params).json()
+            body = self._transport.told(self._transport.upload("/v1/search", sound, params))
         else:
             given = {k: v for k, v in {**wanted, **options, **span}.items() if v is not None}
             body = self._transport.post("/v1/search", {**given, "filter": filter_json(filters)})
@@ -113,8 +113,14 @@ class Searching(Part):
         top_k: int = 5,
         probes: str | Sequence[str] = "all",
     ) -> Identified:
-        """Tell what is singing: the model's classes and the probes' scores; one of ``sound``, ``clip`` and ``window`` is given."""
-        params = {"top_k": top_k, "probes": [probes] if isinstance(probes, str) else list(probes)}
+        """Tell what is singing: the model's classes and the probes' scores; one of ``sound``, ``clip`` and ``window`` is given.
+
+        ``probes``: ``all`` in use, ``none``, or names; an empty list is ``none``.
+        """
+        names = (
+            [probes] if isinstance(probes, str) else list(probes) or ["none"]
+        )  # a parameter without values would not be sent
+        params = {"top_k": top_k, "probes": names}
         body = self._sounding("/v1/identify", sound, {"clip": clip, "window": _id(window)}, from_s, to_s, params)
         return Identified(body["data"]["windows"], Rows(body["data"]["summary"]), body["meta"]["notes"])
 
@@ -122,7 +128,11 @@ class Searching(Part):
         """Return a sound's vectors, float32 (windows, dim), as the archive's own are made; needs the scope ``embed``."""
         params = {"form": "npy", "from_s": from_s, "to_s": to_s}
         answer = self._transport.upload("/v1/embed", sound, params)
-        found: NDArray[np.float32] = np.load(io.BytesIO(answer.content), allow_pickle=False)
+        try:
+            found: NDArray[np.float32] = np.load(io.BytesIO(answer.content), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            told = answer.headers.get("content-type", "")
+            raise not_ours(self._transport.url, answer.status_code, told, "a NumPy file") from error
         return found
 
     def classify(
@@ -138,9 +148,9 @@ class Searching(Part):
     ) -> dict[str, Any]:
         """Return what a probe says of a sound, a clip or windows of the archive."""
         ids = None if windows is None else [_id(one) for one in windows]
-        path = f"/v1/probes/{quote(probe, safe='')}/classify"
+        path = f"/v1/probes/{in_path(probe, 'name of a probe')}/classify"
         found: dict[str, Any] = self._sounding(
-            path, sound, {"clip": clip, "windows": ids}, from_s, to_s, {"version": version}
+            path, sound, {"clip": clip, "windows": ids}, from_s, to_s, {"version": version}, named=False
         )["data"]
         return found
 
@@ -152,11 +162,13 @@ class Searching(Part):
         from_s: float | None,
         to_s: float | None,
         params: dict[str, Any],
+        *,
+        named: bool = True,
     ) -> Any:
         _one({"sound": sound, **wanted})
         span = {"from_s": from_s, "to_s": to_s}
         if sound is not None:
-            return self._transport.upload(path, sound, {**params, **span}).json()
+            return self._transport.told(self._transport.upload(path, sound, {**params, **span}, named=named))
         given = {k: v for k, v in {**wanted, **span}.items() if v is not None}
         return self._transport.post(path, given, params)
 

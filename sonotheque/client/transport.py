@@ -11,7 +11,8 @@ from typing import IO, Any, Final
 
 import httpx
 
-from sonotheque.client.faults import fault_of
+from sonotheque.client.faults import fault_of, not_ours, redirected
+from sonotheque.client.sending import Body
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
 
 RETRIES: Final = 4
@@ -70,14 +71,39 @@ class Transport:
 
     def get(self, path: str, params: Params = None) -> Any:
         """Return the JSON of an answer: ``{"data", "meta"}``."""
-        return self.send("GET", path, params).json()
+        return self.told(self.send("GET", path, params))
 
     def post(self, path: str, json: Any = None, params: Params = None) -> Any:
         """Send JSON and return that of the answer."""
-        return self.send("POST", path, params, json=json).json()
+        return self.told(self.send("POST", path, params, json=json))
 
-    def upload(self, path: str, sound: Sound, params: Params = None) -> httpx.Response:
-        """Send a sound: a file by its path, which is read as it is sent, an open file, or bytes.
+    def told(self, answer: httpx.Response) -> Any:
+        """Return the JSON of an answer.
+
+        Raises
+        ------
+        Unavailable
+            If it is none of a service: a page of a proxy, say.
+        """
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not {"data", "meta"} <= set(found):
+            raise not_ours(self.url, answer.status_code, answer.headers.get("content-type", ""))
+        return found
+
+    def upload(self, path: str, sound: Sound, params: Params = None, *, named: bool = True) -> httpx.Response:
+        """Send a sound: a file by its path, which is read as it is sent, an open file from where it is, or bytes.
+
+        Parameters
+        ----------
+        path : str
+        sound : path, binary file or bytes
+            What cannot be gone back in, a pipe say, is sent once only, even if the service has no room for it.
+        params : dict, optional
+        named : bool
+            Tell the service a file's name.
 
         Raises
         ------
@@ -85,16 +111,15 @@ class Transport:
             If there is no such file.
         """
         values = dict(params or {})
-        if isinstance(sound, bytes):
-            return self.send("POST", path, values, content=lambda: sound)
-        if isinstance(sound, str | Path):
+        if not isinstance(sound, str | Path):
+            return self.send("POST", path, values, body=Body(sound))
+        if named:
             values.setdefault("name", Path(sound).name)
-            try:
-                with open(sound, "rb") as file:
-                    return self.send("POST", path, values, content=lambda: _rewound(file))
-            except (FileNotFoundError, IsADirectoryError) as error:
-                raise NotFound(f"{sound}: there is no such file") from error
-        return self.send("POST", path, values, content=lambda: _rewound(sound))
+        try:
+            with open(sound, "rb") as file:
+                return self.send("POST", path, values, body=Body(file))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFound(f"{sound}: there is no such file") from error
 
     def send(
         self,
@@ -103,7 +128,7 @@ class Transport:
         params: Params = None,
         *,
         json: Any = None,
-        content: Callable[[], Any] | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Send a request, again where the service says that it has no room now, and return its answer.
@@ -115,7 +140,7 @@ class Transport:
         Unavailable
             If the service cannot be reached, or does not answer (kind ``timeout``).
         """
-        with self.stream(method, path, params, json=json, content=content, headers=headers) as answer:
+        with self.stream(method, path, params, json=json, body=body, headers=headers) as answer:
             with _reached(self.url):
                 answer.read()
             return answer
@@ -128,34 +153,37 @@ class Transport:
         params: Params = None,
         *,
         json: Any = None,
-        content: Callable[[], Any] | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[httpx.Response]:
         """Yield an answer whose body is still to be read; as :meth:`send` otherwise."""
         own = dict(headers or {}) | self._headers
-        if content is not None:
-            own.setdefault("Content-Type", "application/octet-stream")
-        for attempt in range(self._retries + 1):
+        if body is not None:
+            own = {"Content-Type": "application/octet-stream", **body.headers} | own
+        retries = self._retries if body is None or body.again else 0
+        for attempt in range(retries + 1):
             with _reached(self.url):
                 request = self._http.build_request(
                     method,
                     f"{self.url}{path}",
                     params=_listed(params),
                     json=json,
-                    content=None if content is None else content(),
+                    content=None if body is None else body.content(),
                     headers=own,
                     timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else httpx.Timeout(timeout_s, connect=10.0),
                 )
                 answer = self._http.send(request, stream=True)
             try:
-                if answer.status_code < 400:
+                if answer.status_code < 300:
                     yield answer
                     return
+                if answer.status_code < 400:
+                    raise redirected(self.url, answer.status_code, answer.headers.get("location"))
                 with _reached(self.url):
-                    body = answer.read()
-                if answer.status_code not in _AGAIN or attempt == self._retries:
-                    raise fault_of(answer.status_code, body)
+                    said = answer.read()
+                if answer.status_code not in _AGAIN or attempt == retries:
+                    raise fault_of(answer.status_code, said)
             finally:
                 answer.close()
             self._sleep(_wait_s(answer.headers.get("retry-after"), attempt))
@@ -183,12 +211,6 @@ def _listed(params: Params) -> dict[str, Any]:
         else:
             found[name] = str(value)
     return found
-
-
-def _rewound(file: IO[bytes]) -> IO[bytes]:
-    if file.seekable():
-        file.seek(0)
-    return file
 
 
 @contextmanager

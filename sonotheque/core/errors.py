@@ -12,13 +12,13 @@
     └── Refused       the caller is not known, or may not do this                  exit 10  HTTP 403
 
 Callers match on the class, or on ``kind``: a stable word that is only ever added to (``KINDS``). A few kinds have an HTTP status
-of their own (``HTTP_STATUS``).
+of their own (``HTTP_STATUS``); where only the kind is known, as of a job's error that was kept, ``CLASS_OF_KIND`` has its class.
 A message says what, where, both values, and the next step.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 EXIT_OK = 0
 EXIT_FILES_FAILED = 3  # the run ended and some files failed: not an error of the program, not a clean success
@@ -168,3 +168,46 @@ class Refused(SonothequeError):  # noqa: N818
     default_kind = "refused"
     exit_code = 10
     http_status = 403
+
+
+CLASS_OF_KIND: Final[dict[str, type[SonothequeError]]] = {
+    "not_found": NotFound,
+    "no_audio": NotFound,
+    "no_store": NotFound,
+    "no_index": NotFound,
+    "no_weights": NotFound,
+    "unknown_model": NotFound,
+    "unknown_recording": NotFound,
+    "unknown_column": Invalid,
+    "ambiguous_recording": Invalid,
+    "invalid": Invalid,
+    "invalid_table": Invalid,
+    "invalid_weights": Invalid,
+    "unsupported_audio": Invalid,
+    "conflict": Conflict,
+    "model_conflict": Conflict,
+    "settings_conflict": Conflict,
+    "path_conflict": Conflict,
+    "old_format": Conflict,
+    "busy": Conflict,  # of annotations being written it is Unavailable
+    "foreign_database": Conflict,
+    "nothing_to_undo": Conflict,
+    "unavailable": Unavailable,
+    "download_failed": Unavailable,
+    "engine_missing": Unavailable,
+    "disk_full": Unavailable,
+    "read_only": Unavailable,
+    "snapshot_gone": Unavailable,
+    "workers_lost": Unavailable,
+    "overloaded": Unavailable,
+    "timeout": Unavailable,
+    "internal": Unavailable,  # the class that a client gives HTTP 500
+    "damaged": Damaged,
+    "limit": Limit,
+    "rate_limited": Limit,
+    "too_large": Limit,
+    "refused": Refused,
+    "unauthorized": Refused,
+    "forbidden": Refused,
+    "cross_site": Refused,
+}

@@ -103,6 +103,17 @@ class SearchedWindows:
                 mask[first : first + len(ids)][ids == recording] = False
         return Eligible(mask, int(mask.sum()))
 
+    def row_of(self, recording_id: int, start_sample: int) -> int | None:
+        """Return the row of a live window; None if there is none. One pass over the recordings' ids, without SQL."""
+        for first, table in zip(self.firsts, self._tables, strict=False):
+            own = np.flatnonzero(values(table["recording_id"]) == recording_id)
+            if len(own):
+                own = own[values(table["start_sample"])[own] == start_sample]
+            for row in (own + first).tolist():
+                if self.live.mask is None or self.live.mask[row]:
+                    return int(row)
+        return None
+
     def _meant(self, where: SearchFilter) -> Eligible:
         with self._lock:
             if where in self._kept:

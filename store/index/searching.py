@@ -37,7 +37,7 @@ _KEYS: Final = ("recording_id", "start_sample")
 
 
 class SearchIndex:
-    """An archive opened for searching; several threads may search at once.
+    """An archive opened for searching, for several threads at once.
 
     Use :func:`store.index.open_index`.
 
@@ -47,7 +47,7 @@ class SearchIndex:
     version : IndexVersion or None
         None: there is no index, and everything is compared.
     parts, firsts : list of str, and int64 (parts + 1,) first row of each
-    on_gpu : OnGpu
+    on_gpu, windows : OnGpu, SearchedWindows
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SearchIndex:
         gpu: str = "off",
     ) -> None:
         self.archive, self.version = archive, version
-        self._clusters, self._windows = clusters, windows
+        self._clusters, self.windows = clusters, windows
         fresh_first = sum(s.rows for s in segments)
         self.searched = Searched(segments, fresh, fresh_first, archive.config.model.dim)
         self.parts = [name for name, _ in part_ids]
@@ -73,7 +73,7 @@ class SearchIndex:
     def fresh_count(self, eligible: Eligible) -> int:
         """Return how many eligible rows were committed after the index was built."""
         first = self.searched.fresh_first
-        return self._windows.rows - first if eligible.mask is None else int(eligible.mask[first:].sum())
+        return self.windows.rows - first if eligible.mask is None else int(eligible.mask[first:].sum())
 
     def search(self, query: SearchQuery) -> SearchAnswer:
         """Return the nearest windows.
@@ -96,7 +96,7 @@ class SearchIndex:
         """
         began = time.perf_counter()
         aim = self.aim(query)
-        eligible = self._windows.eligible(query.where, query.without)
+        eligible = self.windows.eligible(query.where, query.without)
         plan = self._plan(query, eligible)
         found = self.on_gpu.found(query, aim, eligible, plan, self.searched, partial(self._best, query, aim))
         if found is None:
@@ -122,12 +122,12 @@ class SearchIndex:
 
     def eligible(self, query: SearchQuery) -> Eligible:
         """Return the rows that a query may find."""
-        return self._windows.eligible(query.where, query.without)
+        return self.windows.eligible(query.where, query.without)
 
     def start_plan(self, how: str, eligible: Eligible) -> SearchPlan:
         """Return a plan with what is known before anything is compared."""
         version, archive = self.version, self.archive
-        plan = SearchPlan(how, self._windows.live.count, eligible.count, snapshot=archive.snapshot.number)
+        plan = SearchPlan(how, self.windows.live.count, eligible.count, snapshot=archive.snapshot.number)
         plan.fresh = self.fresh_count(eligible)
         plan.index = version.number if version else 0
         if version is None:
@@ -149,7 +149,7 @@ class SearchIndex:
             return self.start_plan("nothing", eligible)
         if query.exact or query.recall == 1.0 or self._clusters is None or indexed <= EXACT_ROWS:
             return self.start_plan("exact", eligible)
-        few_left_out = indexed >= _MOST * (self._windows.live.count - self.fresh_windows)
+        few_left_out = indexed >= _MOST * (self.windows.live.count - self.fresh_windows)
         if not few_left_out and indexed <= CODED_ROWS:
             return self.start_plan("codes", eligible)
         return self.start_plan("lists", eligible)
@@ -267,7 +267,7 @@ class SearchIndex:
 
     def keys(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the recording id and the start sample of rows: what equal scores are ordered by."""
-        table = self._windows.columns(rows, _KEYS)
+        table = self.windows.columns(rows, _KEYS)
         return values(table["recording_id"]), values(table["start_sample"])
 
     def group_keys(self, rows: NDArray[np.int64], query: SearchQuery) -> NDArray[np.int64] | None:
@@ -275,7 +275,7 @@ class SearchIndex:
         if query.best_per is None:
             return None
         names = {"recording": ("recording_id",), "site": ("site",), "day": ("site", "date")}[query.best_per]
-        return self._windows.groups(names)[rows]
+        return self.windows.groups(names)[rows]
 
     def hits(self, found: Found, *, exact_all: bool) -> list[SearchHit]:
         """Return rows as hits, in their order."""
@@ -291,7 +291,7 @@ class SearchIndex:
                 **shown,
             )
             for rank, (row, score, window, part, shown) in enumerate(
-                zip(found.rows, found.scores, found.windows, holding, self._windows.shown(found.rows), strict=True), 1
+                zip(found.rows, found.scores, found.windows, holding, self.windows.shown(found.rows), strict=True), 1
             )
         ]
 

@@ -1,8 +1,8 @@
-"""The vector of a stored window from the index's memory map: its part need not be read for it."""
+"""A stored window and its vector from the index's memory maps: no SQL and no part need be read for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,3 +21,17 @@ def indexed_vector(index: SearchIndex, part_id: str, part_row: int) -> NDArray[n
     if row >= index.searched.fresh_first:
         return None
     return take(index.searched.segments, np.array([row]), index.archive.config.model.dim).astype(np.float32)
+
+
+def indexed_window(
+    index: SearchIndex, recording_id: int, start_sample: int
+) -> tuple[dict[str, Any], NDArray[np.float32]] | None:
+    """Return what hits show of a window, by its identity, and its vector, float32 (1, dim).
+
+    None if there is no such window, or if it was committed after the index was built.
+    """
+    row = index.windows.row_of(recording_id, start_sample)
+    if row is None or row >= index.searched.fresh_first:
+        return None
+    vector = take(index.searched.segments, np.array([row]), index.archive.config.model.dim).astype(np.float32)
+    return index.windows.shown(np.array([row]))[0], vector

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sonotheque.client import Client
 from sonotheque.core.errors import KINDS
 from tests.search import kit
 from tests.service.conftest import listening
@@ -35,6 +36,21 @@ def told(made, tmp_path_factory):
         yield server, folder
 
 
+@pytest.fixture(scope="module")
+def judged(made, tmp_path_factory):
+    """A server whose windows were all judged: a probe can be trained there."""
+    folder = tmp_path_factory.mktemp("judged")
+    shutil.copytree(made.store, folder / "store")
+    with listening(kit.Made(made.recordings, str(folder / "store")), folder / "state") as server:
+        with Client(server.url) as archive:
+            rows = [
+                {"window_id": w.window_id, "label": "owl", "judgement": "positive" if n % 3 == 0 else "negative"}
+                for n, w in enumerate(archive.windows())
+            ]
+            assert archive.annotate(rows, annotator="Ann")["added"] == 18
+        yield server, folder
+
+
 def python() -> list:
     return [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "py"))]
 
@@ -48,6 +64,23 @@ def test_python(told, code):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_probes_of_the_page_are_trained_for_real(judged):
+    """In the archive of the other blocks nothing was judged, so that there this one ends in its own error."""
+    server, folder = judged
+    (code,) = [block for block in blocks(PAGES[0], "py") if "probes.train" in block]
+    code = code.replace(URL, server.url)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    events, metrics, *hits = re.split(r"^(?=\{'|0\.|1\.0)", done.stdout, flags=re.MULTILINE)
+    assert "state" in events and "finished" in events
+    assert "'map': " in metrics and "'in_use': 1" in metrics, metrics
+    assert hits and all(re.match(r"[01]\.\d+ \w+/\w+\.wav \d", line) for line in hits), hits
+    with Client(server.url) as archive:
+        assert archive.probes.get("owl")["in_use"] == 1
 
 
 def curls() -> list[list[str]]:

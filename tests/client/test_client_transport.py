@@ -20,6 +20,7 @@ from sonotheque.client.paging import Pages, Rows
 from sonotheque.client.transport import WAIT_MAX_S, Transport
 from sonotheque.core import errors
 from sonotheque.core.errors import (
+    CLASS_OF_KIND,
     HTTP_STATUS,
     KINDS,
     Conflict,
@@ -67,6 +68,7 @@ def fault(status, kind, message="because", **headers):
     return status, error_json(kind, message, "r-1"), headers
 
 
+STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 ANY = [NotFound, Invalid, Conflict, Unavailable, errors.Damaged, Limit, Refused]
 
 
@@ -81,7 +83,16 @@ def test_every_kind_comes_back_as_it_was(kind):
         natural = HTTP_STATUS.get(kind) is None
         if natural:
             assert type(found) is one or one is errors.Damaged or kind == "damaged"
-    assert fault_of_kind(kind, "message").kind == kind
+    alone = fault_of_kind(kind, "message")
+    assert alone.kind == kind and type(alone) is CLASS_OF_KIND[kind]
+    if kind in {one.default_kind for one in ANY}:
+        assert alone.kind == type(alone).default_kind
+
+
+def test_a_kind_of_a_later_service_may_work_later():
+    for kind in ("", "of a later service"):
+        found = fault_of_kind(kind, "message")
+        assert type(found) is Unavailable and found.kind == "unavailable"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +348,7 @@ def test_a_watch_that_breaks_goes_on_where_it_broke(monkeypatch):
     def answer(request):
         if request.url.path.endswith("/events"):
             seen.append(request.headers.get("last-event-id"))
-            return httpx.Response(200, content=first if len(seen) == 1 else second)
+            return httpx.Response(200, content=first if len(seen) == 1 else second, headers=STREAM)
         state = "running" if len(seen) == 1 else "finished"
         return httpx.Response(200, json=ok({"job_id": "j", "kind": "train", "state": state, "title": "t"})[1])
 
@@ -348,21 +359,11 @@ def test_a_watch_that_breaks_goes_on_where_it_broke(monkeypatch):
 
 def test_a_job_that_failed_raises_what_ended_it():
     told = {"kind": "invalid", "message": "not enough windows were judged"}
-    service = Service((200, b""), ok({"job_id": "j", "kind": "train", "state": "failed", "title": "t", "error": told}))
+    service = Service(
+        (200, b"", STREAM), ok({"job_id": "j", "kind": "train", "state": "failed", "title": "t", "error": told})
+    )
     with pytest.raises(Invalid, match="not enough"):
         service.client().jobs.wait("j")
-
-
-def test_a_service_that_stays_away_ends_the_watch(monkeypatch):
-    import sonotheque.client.jobs as jobs
-
-    monkeypatch.setattr(jobs, "_PAUSE_S", 0.0)
-    service = Service(httpx.ConnectError("gone"))
-    with pytest.raises(Unavailable):
-        list(service.client().jobs.watch("j"))
-    assert len(service.asked) == jobs._LOST_MAX + 1
-    with pytest.raises(NotFound):
-        list(Service(fault(404, "not_found")).client().jobs.watch("j"))
 
 
 def test_names_in_addresses_are_quoted():

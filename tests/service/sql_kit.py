@@ -65,7 +65,7 @@ class Desk:
         process = await QueryProcess.begin(self.limits, all_folders(sources.folders()))
         _, relations = sources.relations(["windows", "recordings", "predictions", "annotations", "sites", "scores"])
         for one in relations:
-            await process.ask({"op": "bring", "relation": one.to_json()}, sources.body(one))
+            await process.ask({"op": "bring", "relation": one.to_json()}, one.body)
         return process
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ def test_trained_applied_and_indexed(board, own) -> None:
     assert done.state == FINISHED, (done.error, log_of(board, job.job_id))
     assert done.result["version"] == done.result["in_use"] == 1
     assert done.started and done.ended and done.created <= done.started <= done.ended
-    assert done.progress["stage"] == "training"
+    assert [done.progress[key] for key in ("stage", "done", "total")] == ["training", 1, 1]
     assert ProbeStore(own.store).versions("low") == [1]
     assert log_of(board, job.job_id) == ""
 

@@ -28,6 +28,7 @@ from search_api.boards.records import (
     records,
 )
 from search_api.boards.telling import Teller
+from search_api.boards.work import _Looking
 from search_api.boards.worker import main as worker
 from sonotheque.core.errors import Unavailable
 
@@ -277,6 +278,18 @@ def test_progress_is_told_now_and_then_and_stages_always(record) -> None:
     told = progress_of(record)
     assert [(t["stage"], t["done"]) for t in told] == [("clips", 0), ("clips", 50), ("training", 0), ("training", 1)]
     assert told[1]["eta_s"] == pytest.approx(1.5), "50 in half a second, 150 left"
+
+
+def test_looking_for_files_does_not_pretend_to_know_how_many_there_are(record) -> None:
+    clock = Clock()
+    looking = _Looking(Teller(record, clock))
+    for n in range(100):
+        clock.now = n / 100
+        looking.looking(n)
+    assert [(t["stage"], t["done"], t["total"]) for t in progress_of(record)] == [
+        ("looking", 0, None),
+        ("looking", 50, None),
+    ]
 
 
 def test_a_job_of_a_day_leaves_a_small_file(record) -> None:

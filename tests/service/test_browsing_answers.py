@@ -10,6 +10,7 @@ from collections import defaultdict
 import polars as pl
 import pytest
 
+from search_api.annotations import add_annotation, undo_annotations
 from search_api.browsing.answers import activity_answer, species_answer
 from search_api.browsing.holdings import index_state, list_snapshots, without_root
 from search_api.browsing.judged import Only, export_judged, list_judged
@@ -188,6 +189,16 @@ def test_a_long_timeline_says_how_to_go_on(world, monkeypatch) -> None:
     assert [w["start_s"] for w in timeline(world, row["recording_id"], from_s=9.0)[0]["windows"]] == [9.0]
 
 
+@pytest.mark.parametrize(
+    ("end_s", "told"),
+    [(9.0, "9"), (1_234_567.0, "1234567"), (359_998.125, "359998.125"), (0.1 + 0.2, "0.30000000000000004")],
+)
+def test_where_a_timeline_goes_on_is_told_with_all_digits(end_s, told) -> None:
+    from search_api.browsing.recordings import _exact
+
+    assert _exact(end_s) == told and float(told) == end_s
+
+
 def test_effort_adds_up_to_the_sound_that_was_analysed(world) -> None:
     whole = effort(world)
     plain = world.sql(
@@ -355,7 +366,25 @@ def test_annotations_in_pages_and_by_what_they_are(world) -> None:
         list_judged(world.root, Only(label="rains"), limit=2)
     with pytest.raises(NotFound, match="Ana"):
         list_judged(world.root, Only(annotator="Anna"), limit=2)
-    assert list_judged(world.root, Only(recording="nothing*"), limit=2).rows == []
+    with pytest.raises(NotFound, match="no annotation has the recording 'nothing\\*'"):
+        list_judged(world.root, Only(recording="nothing*"), limit=2)
+    path = first.rows[0]["path"]
+    assert list_judged(world.root, Only(recording=f"{path[:3]}*{path[-2:]}"), limit=9).rows
+    assert list_judged(world.root, Only(recording=path, judgement="negative"), limit=9).rows in (
+        [],
+        [row for row in [*first.rows, *second.rows] if row["path"] == path and row["judgement"] == "negative"],
+    )
+
+
+def test_a_name_whose_last_annotation_was_undone_is_known_and_has_none(own) -> None:
+    path = "north/20240501_040000.wav"
+    add_annotation(own.store, path, 0, 1, "owl", annotator="Ana")
+    undo_annotations(own.store, last=True, annotator="Ana")
+    for only in (Only(label="owl"), Only(annotator="Ana"), Only(recording=path), Only(recording="north/*")):
+        assert list_judged(own.store, only, limit=2).rows == []
+    for only in (Only(label="owls"), Only(annotator="Anna"), Only(recording="south/*")):
+        with pytest.raises(NotFound, match=r"; (did you mean|there is) "):
+            list_judged(own.store, only, limit=2)
 
 
 def test_annotations_as_files_hold_every_word(world) -> None:

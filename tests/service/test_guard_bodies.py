@@ -327,6 +327,10 @@ def test_the_floor_gives_time_for_what_has_come():
     assert served(1) == 408
 
 
+def taken(crowd):
+    return {place: count for place, count in crowd.inside.items() if count}
+
+
 class TestCrowd:
     def served(self, limit, **headers):
         """Return a crowd whose application waits, and a way to let it go on."""
@@ -379,14 +383,13 @@ class TestCrowd:
 
             task = asyncio.create_task(crowd(scope_of(content_length=10**6), receive, send))
             await asyncio.sleep(0)
-            assert crowd.inside == {"working": 0, "arriving": 1, "streams": 0}
-            with pytest.raises(Unavailable, match="arriving already"):
+            assert taken(crowd) == {"uploading": 1}
+            with pytest.raises(Unavailable, match="1 bodies are arriving already"):
                 await crowd(scope_of(transfer_encoding="chunked"), receive, send)
             arrived.set()
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert crowd.inside["arriving"] == 0
-            assert crowd.inside["working"] == 1
+            assert taken(crowd) == {"working": 1}
             event.set()
             await task
             task.cancel()
@@ -443,3 +446,39 @@ class TestStreams:
             assert ended == [False]
 
         asyncio.run(go())
+
+
+@pytest.mark.parametrize("path", ["/v1/upload", "/v1/things", "/v1/nothing", "/v1/session"])
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_a_client_that_sends_everything_before_it_reads_gets_its_413(port, path, connection):
+    """Many programs do; nothing is read before the last byte is sent."""
+    size = 26 << 20
+    with Wire(port) as wire:
+        wire.say(f"POST {path} HTTP/1.1\nHost: localhost\nConnection: {connection}\nContent-Length: {size}\n\n")
+        part = bytes(1 << 16)
+        for _ in range(size // len(part)):
+            wire.say(part)
+        status, _, value = parsed(wire.rest())
+    assert status == 413
+    assert value["error"]["kind"] == "too_large"
+
+
+def test_reading_on_goes_on_while_the_client_sends(monkeypatch):
+    """A link of a megabyte a second needs longer than the moment that is waited for silence."""
+    monkeypatch.setattr("search_api.http.guard.bodies._LINGER_S", 0.1)
+    waiting, sent = [True] * 8 + [False], []
+
+    async def app(scope, receive, send):
+        await send(START)
+        await send(END)
+
+    async def receive():
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b"x", "more_body": waiting.pop(0)}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Bodies(app, 10.0)(scope_of(content_length=10), receive, send))
+    assert waiting == []
+    assert sent[-1]["more_body"] is False

@@ -8,6 +8,7 @@ import pickle
 import pytest
 from starlette.requests import Request
 
+from search_api.http.errors import Scrubber
 from search_api.http.guard import COOKIE, caller_of, require_scope
 from search_api.http.guard.callers import session_token
 from search_api.http.guard.refusals import RateLimited
@@ -69,6 +70,43 @@ class TestOpen:
         ring.path.write_text("nonsense")
         answer = client.get("/v1/things/7")
         assert error_of(answer, 500)["kind"] == "damaged"
+
+    def test_it_closes_nothing_else_and_is_told_without_its_path(self, tmp_path, ring, caplog):
+        (tmp_path / "ui").mkdir()
+        (tmp_path / "ui" / "index.html").write_text("<title>x</title>")
+        app = bare_app(tmp_path)
+        app.state.scrubber = Scrubber({str(tmp_path): "the service's folder"})
+        client = client_of(app)
+        ring.path.write_text("nonsense")
+        for path in ("/healthz", "/readyz", "/", "/openapi.json"):
+            assert client.get(path, headers={"X-API-Key": "sntq_any"}).status_code == 200, path
+        for answer in (
+            client.get("/v1/things/7"),
+            client.get("/v1/things/7", headers=bearer("sntq_any")),
+            client.get("/v1/things/7", headers={"Cookie": f"{COOKIE}=any"}),
+            client.get("/metrics"),
+            client.post("/v1/session", json={"key": "sntq_any"}),
+        ):
+            found = error_of(answer, 500)
+            assert found["kind"] == "damaged"
+            assert "the file of keys the service's folder/keys.json cannot be read" in found["message"]
+            assert str(tmp_path) not in answer.text
+        assert str(ring.path) in caplog.text, "whoever runs the service must know which file"
+
+    def test_a_damaged_file_of_sessions_is_told_without_its_path(self, tmp_path, closed):
+        client, secret = closed
+        client.app.state.scrubber = Scrubber({str(tmp_path): "the service's folder"})
+        (tmp_path / "sessions.json").write_text("nonsense")
+        assert client.get("/v1/things/7", headers=bearer(secret)).status_code == 200
+        answer = client.get("/v1/things/7", headers={"Cookie": f"{COOKIE}=any"})
+        assert error_of(answer, 500)["kind"] == "damaged"
+        assert str(tmp_path) not in answer.text
+        assert client.get("/openapi.json", headers={"Cookie": f"{COOKIE}=any"}).status_code == 200
+
+    def test_health_looks_at_no_key(self, closed):
+        client, _ = closed
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path, headers=bearer("sntq_wrong")).status_code == 200
 
 
 class TestKeys:

@@ -366,3 +366,40 @@ def test_at_the_end_what_waits_is_refused_and_the_threads_go():
     with Held() as held:
         asyncio.run(go(held))
         assert not any(thread.is_alive() for thread in held.batcher._threads)
+
+
+def test_large_frames_are_looked_at_off_the_event_loop(monkeypatch):
+    from search_api.uploads import batching
+
+    where, real = [], batching.check_frames
+
+    def seen(*given):
+        where.append(threading.current_thread() is threading.main_thread())
+        return real(*given)
+
+    monkeypatch.setattr(batching, "check_frames", seen)
+    monkeypatch.setattr(batching, "_AT_ONCE_BYTES", frames(1.0, 2.0).nbytes)
+    with Held() as held:
+        held.gate.set()
+        for values in ((1.0, 2.0), (1.0, 2.0, 3.0)):
+            found = asyncio.run(held.batcher.embed(frames(*values)))
+            assert found.embeddings[:, 0].tolist() == list(values)
+        wrong = frames(1.0, 2.0, np.nan)
+        with pytest.raises(Invalid, match="window 2 of 3"):
+            asyncio.run(held.batcher.embed(wrong))
+    assert where == [True, False, False]
+
+
+def test_a_batcher_that_ends_while_frames_are_looked_at_leaves_nobody_waiting(monkeypatch):
+    from search_api.uploads import batching
+
+    held = Held()
+
+    def ends(given, spec):
+        held.batcher.close()
+        return given
+
+    monkeypatch.setattr(batching, "check_frames", ends)
+    monkeypatch.setattr(batching, "_AT_ONCE_BYTES", 0)
+    with held, pytest.raises(Unavailable):
+        asyncio.run(asyncio.wait_for(held.batcher.embed(frames(1.0)), 20))

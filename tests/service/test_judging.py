@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search_api.annotations import list_annotations, undo_annotations
+from search_api.annotations import add_annotation, list_annotations, undo_annotations
 from search_api.feedback import FeedbackSource, give_feedback
 from search_api.judging import JUDGEMENTS_MAX, Judgement, add_judgements
 from sonotheque.core.errors import Invalid, Limit, NotFound
@@ -105,6 +105,36 @@ def test_a_padded_windows_judgement_ends_with_the_recording(tmp_path) -> None:
         assert (done["start_s"], done["end_s"]) == (4.0, pytest.approx(5.3))
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start_s=st.sampled_from([0.0, 6.0, 7.5, 7.9999, 8.0, 8.5, 9.0]),
+    end_s=st.sampled_from([5.0, 7.9999, 8.0, 8.0000005, 8.1, 9.5, 10.0, 10.0001, 11.0, 400.0]),
+)
+def test_a_span_ends_where_the_command_line_lets_it_end(own, start_s, end_s) -> None:
+    """Windows of 2 s, a recording of 8: what reaches into the padding is cut, what lies beyond is refused, on both ways."""
+
+    def by_hand():
+        return add_annotation(own.store, A, start_s, end_s, "x", annotator="Ana")
+
+    said = [Judgement("x", path=A, start_s=start_s, end_s=end_s)]
+
+    def by_call():
+        with open_archive(own.store) as archive:
+            return add_judgements(archive, said, **OF)["annotations"][0]
+
+    told = []
+    for way in (by_hand, by_call):
+        try:
+            told.append(way()["end_s"])
+        except Invalid as error:
+            told.append(error.message)
+    assert told[0] == told[1]
+    if start_s < 8.0 and start_s < end_s:
+        assert told[0] == min(end_s, 8.0) if end_s <= 10.0 else "lasts 8.000 s" in told[0]
+    else:
+        assert isinstance(told[0], str)
+
+
 BAD = [
     ({"label": "x", "window_id": "12:0"}, NotFound, "no window 12:0"),
     ({"label": "x", "window_id": "nonsense"}, Invalid, "RECORDINGID:STARTSAMPLE"),
@@ -118,7 +148,8 @@ BAD = [
     ({"label": "x", "path": A, "start_s": 1, "end_s": 1}, Invalid, "end after the start"),
     ({"label": "x", "path": A, "start_s": 2, "end_s": 1}, Invalid, "end after the start"),
     ({"label": "x", "path": A, "start_s": -1, "end_s": 1}, Invalid, "before the recording"),
-    ({"label": "x", "path": A, "start_s": 0, "end_s": 9}, Invalid, "lasts 8.000 s"),
+    ({"label": "x", "path": A, "start_s": 0, "end_s": 10.5}, Invalid, "lasts 8.000 s"),
+    ({"label": "x", "path": A, "start_s": 8, "end_s": 9}, Invalid, "lasts 8.000 s"),
     ({"label": "x", "path": A, "start_s": math.nan, "end_s": 1}, Invalid, "finite"),
     ({"label": "x", "path": A, "start_s": 0, "end_s": math.inf}, Invalid, "finite"),
     ({"label": "x", "path": A, "start_s": 0, "end_s": 1, "low_hz": 9, "high_hz": 1}, Invalid, "above the high"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -112,6 +113,16 @@ def test_a_damaged_newer_state_is_told_and_the_one_before_stays(readers, own):
     with open(path, "w") as handle:
         handle.write("{ not json")
     until(lambda: readers.trouble is not None)
+    assert counted(readers) == 18
+    os.remove(path)
+    until(lambda: readers.trouble is None)  # also when the state is what it was before
+
+
+def test_a_store_that_was_away_for_a_moment(readers, own):
+    os.rename(f"{own.store}/snapshots", f"{own.store}/elsewhere")
+    until(lambda: readers.trouble is not None)
+    os.rename(f"{own.store}/elsewhere", f"{own.store}/snapshots")
+    until(lambda: readers.trouble is None)
     assert counted(readers) == 18
 
 

@@ -340,3 +340,37 @@ class TestClips:
             ok(served.client.get(f"/v1/clips/{clip_id}/audio"), 404)
         for clip_id in ("0" * 31, "G" * 32, "..%2fkeys.json", "A" * 32):
             assert served.client.get(f"/v1/clips/{clip_id}/spectrogram").status_code in (404, 422)
+
+
+@pytest.mark.parametrize("path", ["/v1/windows/", "/v1/", "/healthz/", "/jobs/", "/v1/recordings/?limit=1"])
+def test_an_address_has_one_spelling(served, path):
+    """No redirect, which no document declares and which would name the host as it was asked for."""
+    answer = served.client.get(path, follow_redirects=False)
+    assert answer.status_code == 404, answer.headers
+    assert answer.json()["error"]["kind"] == "not_found"
+    assert "location" not in answer.headers
+
+
+class TestLargeSounds:
+    @pytest.fixture
+    def large(self, monkeypatch):
+        monkeypatch.setattr(listening, "_SMALL_BYTES", 10_000)
+        return monkeypatch
+
+    def test_what_is_being_sent_is_bounded(self, served, window, large):
+        large.setattr(listening, "_SENDING_BYTES", 100_000)
+        whole = ok(served.client.get(f"{window}/audio"))
+        large.setattr(listening._Large, "sending", 40_000)
+        answer = served.client.get(f"{window}/audio")
+        assert answer.status_code == 503
+        assert answer.json()["error"]["kind"] == "overloaded"
+        assert "retry-after" in answer.headers
+        small = ok(served.client.get(f"{window}/audio", headers={"Range": "bytes=0-9999"}), 206)
+        assert small.content == whole.content[:10_000]
+        assert listening._Large.sending == 40_000
+
+    def test_one_is_sent_however_large_it_is(self, served, window, large):
+        large.setattr(listening, "_SENDING_BYTES", 1)
+        for _ in range(3):
+            assert len(ok(served.client.get(f"{window}/audio")).content) == 64_044
+        assert listening._Large.sending == 0

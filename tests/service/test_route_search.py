@@ -122,10 +122,29 @@ def test_filters_and_options_as_parameters_and_as_json(served, tmp_path):
         assert raw.status_code == 200, raw.text
         assert hits(raw.json()) == wanted, parameters
         assert hits(served.post("/v1/search", json={"clip": clip_id, "k": 6, **document})) == wanted, document
-    both = served.post("/v1/search?k=3&site=north", json={"clip": clip_id, "filter": {"sites": ["south"]}})
-    assert {hit["site"] for hit in both["data"]["hits"]} == {"south"} and len(both["data"]["hits"]) == 3
+    mixed = served.post("/v1/search?k=3&site=south", json={"clip": clip_id, "exact": True})
+    assert {hit["site"] for hit in mixed["data"]["hits"]} == {"south"} and len(mixed["data"]["hits"]) == 3
     sample = served.post("/v1/search", json={"clip": clip_id, "per_bin": 2, "bins": [0.0, 0.5, 1.0], "seed": 4})
     assert 1 <= len(sample["data"]["hits"]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("address", "document", "words"),
+    [
+        ("site=north", {"filter": {"sites": ["south"]}}, "site in the address"),
+        ("site=north", {"filter": {}}, "site in the address"),
+        ("hours=04:00-05:00&month=5", {"filter": {"sites": ["north"]}}, "hours, month in the address"),
+        ("k=3", {"k": 5}, "k: given in the address and in the JSON"),
+        ("exact=true&k=3", {"exact": False, "seed": 1}, "exact: given"),
+        ("from_s=1", {}, "from_s in the address"),
+    ],
+)
+def test_what_is_asked_twice_is_refused(served, address, document, words):
+    """Whichever of the two won, the answer would be right for the other only."""
+    vector = {"vector": [1.0] * 64}
+    assert served.post("/v1/search", json={**vector, **document})["data"]
+    error = served.post(f"/v1/search?{address}", json={**vector, **document}, status=422)["error"]
+    assert words in error["message"]
 
 
 def test_windows_and_vectors(served):
@@ -302,7 +321,7 @@ def test_openapi_tells_every_way_to_send_a_sound(served):
 def test_a_window_has_the_same_vector_from_the_index_as_from_its_part(own):
     from search_api.queries import window_query
     from store.index import IndexWishes, build_index
-    from store.index.stored_rows import indexed_vector
+    from store.index.stored_rows import indexed_vector, indexed_window
 
     with open_archive(own.store) as archive:
         build_index(archive, IndexWishes())
@@ -315,8 +334,15 @@ def test_a_window_has_the_same_vector_from_the_index_as_from_its_part(own):
             assert found is not None and found.shape == (1, 64)
             assert found.tobytes() == window_query(archive, name).vectors.tobytes()
             assert found.tobytes() == window_query(closed, name).vectors.tobytes()
+            shown, vector = indexed_window(archive.index, row["recording_id"], row["start_sample"])
+            assert vector.tobytes() == found.tobytes()
+            other, same = window_query(closed, name), window_query(archive, name)
+            assert (same.name, same.about, same.windows) == (other.name, other.about, other.windows)
+            assert shown["start_sample"] == row["start_sample"]
         assert "index" not in vars(closed)
         assert indexed_vector(archive.index, "nobody", 0) is None
+        assert indexed_window(archive.index, rows[0]["recording_id"], 1) is None
+        assert indexed_window(archive.index, 1, 0) is None
 
 
 def test_without_an_index_vectors_come_from_the_parts(made):

@@ -19,6 +19,7 @@ from cluster.scoring import score_snapshot
 from search_api.safe_sql import SqlLimits, SqlPool
 from search_api.safe_sql.frames import packed, read_frame
 from search_api.safe_sql.process import code_folders
+from search_api.safe_sql.sources import Sources
 from sonotheque.core.errors import Damaged, Invalid, Limit, NotFound, Refused, Unavailable
 from store import Archive, create_config, read_snapshot
 from store.annotations import Annotation, AnnotationLog
@@ -64,6 +65,23 @@ def test_judgements_of_this_moment(desk, root):
         assert desk.rows("SELECT count(*), max(recording_id) FROM annotations") == [[n, n]]
     log.undo(last=True, annotator="Ann")
     assert desk.rows("SELECT count(*), max(recording_id) FROM annotations") == [[2, 2]]
+
+
+def test_what_was_read_for_a_query_goes_with_it_though_somebody_judges_meanwhile(desk, root, monkeypatch):
+    """Another query reads the new judgements before the first one's are handed over."""
+    log = AnnotationLog(root)
+    log.add([Annotation(1, "A/1.wav", 0.0, 1.0, "owl")], annotator="Ann", provenance="test")
+    real = Sources.relations
+
+    def then_somebody_judges(self, names):
+        found = real(self, names)
+        n = len(log.current())
+        log.add([Annotation(n + 1, "A/1.wav", 0.0, 1.0, "owl")], annotator="Ann", provenance="test")
+        real(self, names)
+        return found
+
+    monkeypatch.setattr(Sources, "relations", then_somebody_judges)
+    assert [count(desk, "annotations") for _ in range(3)] == [1, 2, 3]
 
 
 def test_scores_of_this_moment(desk, root):

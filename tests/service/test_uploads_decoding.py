@@ -25,6 +25,7 @@ from search_api.cutting import cut_spans
 from search_api.uploads import Sounds
 from search_api.uploads.decoding import DecodePool, printable
 from search_api.uploads.processes import DecoderProcess
+from search_api.uploads.samples import clip_samples
 from sonotheque.core.errors import Invalid, Limit, SonothequeError, Unavailable
 from store import open_archive, read_config
 from tests.search import kit
@@ -400,6 +401,117 @@ def test_its_answers_are_not_trusted(config, monkeypatch):
         assert len(decode(pool, sound_kit.clip()).frames) == 1
     finally:
         pool.close()
+
+
+def no_more_processes(*_, **__):
+    raise OSError(11, "Resource temporarily unavailable")
+
+
+def test_a_machine_without_processes_for_a_moment_costs_no_decoder(own_pool, monkeypatch):
+    """The place of a decoder that cannot be replaced just then is filled by the next upload."""
+    (pid,) = own_pool.pids
+    with monkeypatch.context() as trouble:
+        trouble.setattr(subprocess, "Popen", no_more_processes)
+        os.kill(pid, signal.SIGKILL)
+        for process in own_pool._all:
+            process._process.wait(10)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="Resource temporarily unavailable"):
+                decode(own_pool, sound_kit.clip())
+        assert own_pool.pids == []
+    for _ in range(2):
+        assert len(decode(own_pool, sound_kit.clip()).frames) == 1
+    assert len(own_pool.pids) == 1
+
+
+def test_a_process_that_cannot_be_made_leaves_nothing_open(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", no_more_processes)
+    before = set(os.listdir("/proc/self/fd"))
+    kept = []
+    for _ in range(3):
+        with pytest.raises(OSError, match="temporarily") as caught:
+            DecoderProcess()
+        kept.append(caught)  # its frames keep what they hold
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_nobody_waits_for_ever_for_a_decoder(config):
+    pool = DecodePool(config, processes=1, decoded_s=60.0, deadline_s=0.2)
+    pool.start()
+    try:
+        taken = pool._idle.get()
+        with pytest.raises(Unavailable) as caught:
+            decode(pool, sound_kit.clip())
+        assert caught.value.kind == "overloaded"
+        pool._idle.put(taken)
+    finally:
+        pool.close()
+
+
+def test_decoders_that_die_as_they_start_are_not_the_uploads_fault(config, monkeypatch):
+    pool = DecodePool(config, processes=1, decoded_s=60.0, deadline_s=20.0)
+    with monkeypatch.context() as trouble:
+        trouble.setattr(sys, "executable", "/bin/false")
+        pool.start()
+        with pytest.raises(Unavailable, match="ended with code 1"):
+            decode(pool, sound_kit.clip())
+    try:
+        assert len(decode(pool, sound_kit.clip()).frames) == 1
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_what_is_left_of_an_answer_is_nobody_elses(own_pool, monkeypatch, error, after):
+    """Reading an answer breaks off in the middle: the next caller must not get the rest of it."""
+    (pid,) = own_pool.pids
+    real, reads = DecoderProcess._fill, []
+
+    def breaks(self, buffer, until):
+        reads.append(len(buffer))
+        if len(reads) == after:
+            raise error
+        real(self, buffer, until)
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(DecoderProcess, "_fill", breaks)
+        with pytest.raises(error):
+            own_pool._told(
+                sound_kit.clip(seconds=8.0),
+                own_pool.request("x.wav", own_pool._config.windows.to_json(), "mean", None, None),
+            )
+    found = decode(own_pool, sound_kit.clip(1_234.0), "y.wav")
+    assert found.frames.tobytes() == decode(own_pool, sound_kit.clip(1_234.0), "y.wav").frames.tobytes()
+    assert len(found.frames) == 1 and found.duration_s == 2.0
+    assert own_pool.pids != [pid]
+
+
+def test_windows_are_put_together_off_the_event_loop(pool, monkeypatch):
+    from search_api.uploads import decoding
+
+    where = []
+    real = decoding.decoded_of
+
+    def seen(*given):
+        where.append(threading.current_thread().name)
+        return real(*given)
+
+    monkeypatch.setattr(decoding, "decoded_of", seen)
+    assert len(decode(pool, sound_kit.clip()).frames) == 1
+    samples = asyncio.run(clip_samples(pool, sound_kit.clip(), "x.wav", kit.RATE_HZ, (0.5, 1.5)))
+    assert len(samples) == kit.RATE_HZ
+    assert len(where) == 1 and where[0].startswith("sonotheque-decode")
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError, TypeError])
+def test_an_answer_that_makes_no_sense_is_the_uploads_fault(pool, monkeypatch, error):
+    def nonsense(*_):
+        raise error
+
+    monkeypatch.setattr("search_api.uploads.decoding.decoded_of", nonsense)
+    with pytest.raises(Invalid, match="nonsense"):
+        decode(pool, sound_kit.clip())
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,13 @@ FACTS = {"duration_s": 2.0, "sample_rate_hz": 16_000, "channels": 1, "windows": 
 
 
 class Clock:
+    tick = 1.0
+
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
 
     def __call__(self) -> float:
-        self.now += 1.0
+        self.now += self.tick
         return self.now
 
 
@@ -211,6 +213,7 @@ class ShelfTwin(RuleBasedStateMachine):
 
         self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
+        self.clock.tick = 0.0  # time passes between the steps alone: the twin does not know how often the shelf looks
         self.most, self.age = 2_000, 500.0
         self.shelf = ClipShelf(Path(self.folder.name) / "clips", self.most, self.age, self.clock)
         self.twin: list[tuple[str, bytes, int, float]] = []  # id, bytes, size on disk, last use
@@ -220,6 +223,7 @@ class ShelfTwin(RuleBasedStateMachine):
 
     @rule(data=st.sampled_from([bytes([n]) * (n * 97 % 400 + 1) for n in range(12)]), name=st.sampled_from("ab"))
     def keep(self, data, name):
+        self.clock.now += 1.0
         clip = self.shelf.keep(data, name, FACTS)
         size = len(data) + len(json.dumps(clip.to_json()).encode())
         now = self.clock.now
@@ -233,9 +237,10 @@ class ShelfTwin(RuleBasedStateMachine):
     @precondition(lambda self: self.twin)
     @rule(choice=st.integers(0, 11))
     def use(self, choice):
+        self.clock.now += 1.0
         row = self.twin[choice % len(self.twin)]
-        if row[3] < self.clock.now + 1 - self.age + 3:
-            return  # too near to its end to say
+        if row[3] < self.clock.now - self.age:
+            return  # too old: told to be gone, but not swept yet
         assert self.shelf.read(row[0]) == row[1]
         self.twin.remove(row)
         self.twin.append((*row[:3], self.clock.now))

@@ -35,9 +35,9 @@ def live(owls, tmp_path) -> Iterator[Live]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The Chromium that the system has, without a window."""
+    """The Chromium that the system has, without a window; for one module: Playwright keeps an event loop going in this thread."""
     path = next((p for p in BROWSERS if Path(p).exists()), None)
     if path is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")

@@ -109,9 +109,11 @@ class _Body:
         if not (self._closes and self._ended):
             return
         # The limit of the framework is counted in here too, and was reached; or the client is gone.
+        now = asyncio.get_running_loop().time
         with contextlib.suppress(TimeoutError, HTTPException):
-            async with asyncio.timeout(_LINGER_S):
-                while not self._complete and self._bytes < _LINGER_BYTES:
+            while not self._complete and self._bytes < _LINGER_BYTES:
+                # A client that goes on sending is listened to as long as any other.
+                async with asyncio.timeout_at(min(now() + _LINGER_S, max(now(), self._deadline()))):
                     self._seen(await self._receive())
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 

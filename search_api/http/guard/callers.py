@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from search_api.http.guard.headers import values
+from search_api.http.guard.rates import HEALTH
 from search_api.http.guard.refusals import state_of, unauthorized
 from search_api.keys import SCOPES, Key, KeyRing
 from search_api.sessions import Sessions
-from sonotheque.core.errors import Refused
+from sonotheque.core.errors import Damaged, Refused
 
 COOKIE: Final = "sonotheque_session"
 OPEN_NAME: Final = "local"
 # What anybody may ask for: whether the service lives, its page, what it could do, and to be let in.
-_PUBLIC: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/v1/session"})
+_PUBLIC: Final = frozenset({*HEALTH, "/openapi.json", "/v1/session"})
 _HOW: Final = (
     "send a key as `Authorization: Bearer KEY`; whoever runs the service makes one with `sonotheque keys create NAME`"
 )
@@ -71,11 +72,26 @@ class Door:
     def __call__(self, scope: Scope) -> None:
         """Remember the caller; raise ``Refused`` (``unauthorized``) if there is none and the address is not public.
 
-        A key that is sent and wrong is refused everywhere, also where none is needed.
+        A key that is sent and wrong is refused everywhere but at the service's health, also where none is needed. A file of keys that
+        cannot be read closes what needs a key, and nothing else.
+
+        Raises
+        ------
+        Damaged
+            If the file of keys or of sessions cannot be read.
         """
         state_of(scope)["caller"] = None
-        caller = state_of(scope)["caller"] = self._found(scope)
-        if caller is None and scope["path"] not in _PUBLIC and _guarded(scope["path"]):
+        path = scope["path"]
+        if path in HEALTH:
+            return
+        guarded = _guarded(path) and path not in _PUBLIC
+        try:
+            caller = state_of(scope)["caller"] = self._found(scope)
+        except Damaged:
+            if guarded:
+                raise
+            return
+        if caller is None and guarded:
             raise unauthorized(f"this needs a key: {_HOW}")
 
     def sign_in(self, secret: str, scope: Scope) -> tuple[Caller, str]:

@@ -6,32 +6,19 @@ import logging
 import re
 import secrets
 import time
-from http import HTTPStatus
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_api.http.guard.headers import values, with_security
 from search_api.http.guard.measures import Measures
-from search_api.http.guard.refusals import send_failure, state_of
+from search_api.http.guard.refusals import KINDS, state_of
 
 _LOG: Final = logging.getLogger("sonotheque.requests")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _UNMATCHED: Final = "(none)"
-# Of answers that do not tell their kind.
-_KINDS: Final = {
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    408: "timeout",
-    409: "conflict",
-    413: "too_large",
-    415: "unsupported_audio",
-    429: "rate_limited",
-    500: "internal",
-    503: "unavailable",
-}
-_TOLD: Final = {413: "the request's body is larger than the service takes"}
+# Of one message: a server writes all of it before it looks whether the client reads.
+PIECE_BYTES: Final = 256 << 10
 
 
 class Front:
@@ -71,7 +58,7 @@ class Front:
     def _end(self, scope: Scope, seen: _Seen, seconds: float) -> None:
         state = state_of(scope)
         route = str(getattr(scope.get("route"), "path", None) or _UNMATCHED)
-        kind = state.get("error_kind") or (_KINDS.get(seen.status, "invalid") if seen.status >= 400 else None)
+        kind = state.get("error_kind") or (KINDS.get(seen.status, "invalid") if seen.status >= 400 else None)
         self._measures.end(scope["method"], route, seen.status, kind, seconds, (seen.received, seen.sent))
         caller = state.get("caller")
         # The path as it was sent, still escaped, and never the query: that is where people put what they should not.
@@ -97,7 +84,6 @@ class _Seen:
         self._scope, self._receive, self._send = scope, receive, send
         self.status = 0
         self.received = self.sent = 0
-        self._replaced = False
 
     async def receive(self) -> Message:
         """Return the next message."""
@@ -107,30 +93,15 @@ class _Seen:
 
     async def send(self, message: Message) -> None:
         """Pass an answer on, with the headers that every answer has."""
-        if message["type"] == "http.response.start" and _is_bare(message):
-            self._replaced = True
-            await self._in_our_shape(message)
-        elif not self._replaced:
-            await self._pass(message)
-
-    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", []), (b"x-request-id", state_of(self._scope)["request_id"].encode())]
             message = {**message, "headers": with_security(self._scope, headers)}
-        else:
-            self.sent += len(message.get("body", b""))
-        await self._send(message)
-
-    async def _in_our_shape(self, message: Message) -> None:
-        """Answer with our own words where the framework answered an error with plain text."""
-        status, headers = message["status"], message["headers"]
-        kept = {n.decode(): v.decode("latin-1") for n, v in headers if n in (b"connection", b"retry-after", b"allow")}
-        text = _TOLD.get(status, HTTPStatus(status).phrase.lower())
-        await send_failure(self._scope, self._pass, status, _KINDS.get(status, "invalid"), text, kept)
-
-
-def _is_bare(message: Message) -> bool:
-    if message["status"] < 400:
-        return False
-    return any(n.lower() == b"content-type" and v.startswith(b"text/plain") for n, v in message.get("headers", []))
+            await self._send(message)
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        for start in range(0, len(body) or 1, PIECE_BYTES):
+            part = body[start : start + PIECE_BYTES]
+            last = start + PIECE_BYTES >= len(body)
+            await self._send({**message, "body": part, "more_body": more or not last})
+            self.sent += len(part)

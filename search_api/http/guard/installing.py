@@ -17,6 +17,7 @@ from search_api.http.guard.hosts import HostCheck, SiteCheck, check_path, is_loo
 from search_api.http.guard.measures import Measures
 from search_api.http.guard.rates import Rates
 from search_api.http.guard.refusals import send_error
+from search_api.http.guard.shapes import Shapes
 from search_api.http.settings import ServiceSettings
 from search_api.keys import IMPLIED, KeyRing
 from search_api.sessions import Sessions
@@ -97,7 +98,7 @@ def install(app: FastAPI, settings: ServiceSettings, keys: KeyRing) -> None:
         bare = inner()
         crowd = Crowd(bare, limits.concurrency, drain)
         measures.watch("sonotheque_places_taken", "Requests, by what they wait for", "place", lambda: crowd.inside)
-        return Front(Bodies(Checks(crowd, checks), limits.upload_s), bare, measures)
+        return Front(Bodies(Shapes(Checks(crowd, checks)), limits.upload_s), bare, measures)
 
     # Not `add_middleware`: the framework's limit of bodies and its answer to unforeseen errors would lie outside.
     app.build_middleware_stack = guarded  # type: ignore[method-assign]

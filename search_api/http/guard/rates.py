@@ -38,6 +38,12 @@ def address_of(scope: Scope) -> str:
     return str(address)
 
 
+def who_of(scope: Scope) -> tuple[str, str]:
+    """Return whom a request counts for: the key that it came with, else its address."""
+    caller = state_of(scope).get("caller")
+    return ("key", caller.key_id) if caller and caller.key_id else ("address", address_of(scope))
+
+
 class Rates:
     """Counts requests of the last minute, by key and by address.
 
@@ -61,11 +67,9 @@ class Rates:
         """Count a request; raise ``RateLimited`` if there were too many. Health is never counted."""
         if scope["path"] in HEALTH:
             return
-        address = address_of(scope)
-        caller = state_of(scope).get("caller")
-        who = ("key", caller.key_id) if caller and caller.key_id else ("address", address)
+        who = who_of(scope)
         if who[0] == "key":
-            self._count(self._of_address, ("all", address))
+            self._count(self._of_address, ("all", address_of(scope)))
         self._count(self._of_caller, who)
         if _is_upload(scope):
             self._count(self._of_uploads, ("upload", *who))

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.types import Message, Scope, Send
 
-from search_api.http.errors import RETRY_AFTER_S, error_json
+from search_api.http.errors import RETRY_AFTER_S, Scrubber, error_json
 from sonotheque.core.errors import Limit, Refused, SonothequeError
 
 CLOSE: Final = (b"connection", b"close")
+_LOG: Final = logging.getLogger("sonotheque.service")
+# Of answers that do not tell their kind.
+KINDS: Final = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_audio",
+    429: "rate_limited",
+    500: "internal",
+    503: "unavailable",
+}
 
 
 class RateLimited(Limit):
@@ -48,14 +63,19 @@ def state_of(scope: Scope) -> dict[str, Any]:
 async def send_error(scope: Scope, send: Send, error: SonothequeError) -> None:
     """Answer a request with an error of the tree."""
     headers: Mapping[str, str] = getattr(error, "headers", {})
+    if error.status >= 500 and error.status != 503:
+        # The only place where it is told with its paths.
+        _LOG.error("%s %r: %s: %s", scope["method"], scope["path"], error.kind, error.message)
     await send_failure(scope, send, error.status, error.kind, error.message, headers)
 
 
 async def send_failure(
     scope: Scope, send: Send, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Answer a request with an error."""
+    """Answer a request with an error; the message is rid of the server's folders."""
     state_of(scope)["error_kind"] = kind
+    scrubber: Scrubber | None = getattr(getattr(scope.get("app"), "state", None), "scrubber", None)
+    message = scrubber.clean(message) if scrubber else message
     body = json.dumps(error_json(kind, message, state_of(scope).get("request_id"))).encode()
     more = dict(headers or {})
     if status in RETRY_AFTER_S:

@@ -56,7 +56,7 @@ OnlyDep = Annotated[Only, Depends(_only)]
 async def list_annotations(
     service: ServiceDep, only: OnlyDep, limit: LimitParam = 50, cursor: CursorParam = None
 ) -> Any:
-    """Judgements that count, newest first."""
+    """Judgements that count, newest first. It takes parameters of its own, not the filter of windows."""
     found = await service.run("read", list_judged, service.settings.store, only, limit=limit, cursor=cursor)
     return page(found.rows, found.next)
 
@@ -73,7 +73,9 @@ async def export_annotations(
     only: OnlyDep,
     form: Annotated[Literal["csv", "raven", "audacity", "json"], Query(description="Of which program")] = "csv",
 ) -> StreamingResponse:
-    """Judgements as a file, sent while it is made; a ZIP file of one table a recording for Raven and Audacity."""
+    """Judgements as a file, sent while it is made; a ZIP file of one table a recording for Raven and Audacity. It takes parameters of its
+    own, not the filter of windows.
+    """
     found = await service.read(export_judged, form, only)
     headers = {"Content-Disposition": f'attachment; filename="{found.name}"', "X-Annotations": str(found.annotations)}
     return StreamingResponse(found.chunks, media_type=found.media_type, headers=headers)

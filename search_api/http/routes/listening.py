@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 from fastapi import Path, Query, Request, Response
+from starlette.types import Receive, Scope, Send
 
 from search_api.http.envelope import failures
 from search_api.http.routing import api_router
@@ -35,11 +36,16 @@ from search_api.listening import (
 from search_api.listening.lookup import RECORDING_ID, WINDOW_ID
 from search_api.listening.ranges import known_tags, wanted_range
 from search_api.uploads.samples import clip_samples
+from sonotheque.core.errors import Unavailable
 
 R = TypeVar("R", bound=Callable[..., Any])
 
 router = api_router("listening")
 _CACHE: Final = "private, max-age=3600"
+_SMALL_BYTES: Final = 1 << 20
+_SENDING_BYTES: Final = (
+    512 << 20
+)  # in memory at once, of what is not small: a client that does not read has half a minute
 _CLIP_ANSWERS: Final = failures(415)
 
 WindowId = Annotated[str, Path(pattern=WINDOW_ID, description="As a search gives it")]
@@ -195,7 +201,24 @@ def _headers(found: Snippet | Picture) -> dict[str, str]:
 def _body(request: Request, data: bytes, status: int, media_type: str, headers: dict[str, str]) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, media_type=media_type, headers=headers | {"Content-Length": str(len(data))})
-    return Response(data, status, media_type=media_type, headers=headers)
+    if len(data) <= _SMALL_BYTES:
+        return Response(data, status, media_type=media_type, headers=headers)
+    return _Large(data, status, media_type=media_type, headers=headers)
+
+
+class _Large(Response):
+    """An answer that is counted while it is being sent: how long that takes is up to the client."""
+
+    sending = 0  # bytes, of all of them
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _Large.sending and _Large.sending + len(self.body) > _SENDING_BYTES:
+            raise Unavailable("many large sounds are being sent; ask again in a moment", kind="overloaded")
+        _Large.sending += len(self.body)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _Large.sending -= len(self.body)
 
 
 def _disposition(filename: str) -> str:

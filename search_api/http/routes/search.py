@@ -50,11 +50,13 @@ def make_router(settings: ServiceSettings) -> APIRouter:
         to_s: ToS = None,
         identify: IdentifyParam = False,
     ) -> object:
-        """Find where else it occurs. The body is a sound, or JSON that names a clip, a window or vectors; JSON's own fields win over the
-        address's parameters.
+        """Find where else it occurs. The body is a sound, or JSON that names a clip, a window or vectors; with JSON, an option or the
+        filter may stand in the address instead, and is refused if it stands in both.
         """
         sent = await receive(request, settings.limits)
         asked = None if sent.json is None else parsed(SearchRequest, sent.json)
+        if asked is not None:
+            asked.require_once(request.query_params)
         options = search_options(given, asked, settings.limits)
         if asked is not None and asked.require_one() != "clip":
             return await _answered(request, service, await _find(service, asked, options), asked)

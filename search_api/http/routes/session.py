@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -9,10 +11,11 @@ from search_api.http.envelope import EVERYWHERE, Answer, answer, failures
 from search_api.http.guard import COOKIE, Door, session_token
 from search_api.http.wire.info import Session, SessionEnd, SignIn
 
+_BODY_BYTES: Final = 4096  # a key: anybody may send it, so nobody may send much
 router = APIRouter(prefix="/v1", tags=["session"], responses=failures(*EVERYWHERE))
 
 
-@router.post("/session", response_model=Answer[Session])
+@router.post("/session", response_model=Answer[Session], max_body_size=_BODY_BYTES)
 async def begin_session(request: Request, response: Response, wanted: SignIn) -> object:
     """Begin a session of the page with a key. The cookie counts for a week, or until the key is revoked."""
     door: Door = request.app.state.door

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
-from search_api.http.filters import FilterDep, FilterJson
+from search_api.http.filters import FILTER_PARAMETERS, FilterDep, FilterJson
 from search_api.http.settings import Limits
 from search_api.http.wire.identify import Identified
 from search_api.http.wire.sound import ClipId, SoundRange, SoundWindow, WindowId
@@ -76,6 +77,18 @@ class SearchRequest(SoundRange):
             raise Invalid(f"from_s and to_s are of a clip; a {given[0]} has no range")
         return given[0]
 
+    def require_once(self, address: Iterable[str]) -> None:
+        """Raise Invalid if the address has parameters that this says as well, or that are of a sound in the body."""
+        names = set(address)
+        if self.filter is not None and (twice := sorted(names & FILTER_PARAMETERS)):
+            raise Invalid(
+                f"the filter is given twice, as {', '.join(twice)} in the address and as filter in the JSON: give one"
+            )
+        if twice := sorted(names & self.model_fields_set & set(OPTIONS)):
+            raise Invalid(f"{', '.join(twice)}: given in the address and in the JSON; give one of them")
+        if ranged := sorted(names & {"from_s", "to_s"}):
+            raise Invalid(f"{' and '.join(ranged)} in the address are of a sound that is sent: give them in the JSON")
+
 
 def _options(
     filter: FilterDep,
@@ -102,7 +115,7 @@ OptionsDep = Annotated[dict[str, Any], Depends(_options)]
 
 
 def search_options(given: dict[str, Any], asked: SearchRequest | None, limits: Limits) -> SearchOptions:
-    """Return what may be found: the address's parameters, and what a JSON body says instead.
+    """Return what may be found: the address's parameters, and those of a JSON body.
 
     Raises
     ------

@@ -10,6 +10,12 @@ export const METRICS = [
   ["roc_auc", "ROC-AUC"],
 ];
 
+/** What decided: the metric, or what its probabilities cost where the metric is the same. */
+function deciding(data) {
+  if (data.difference[data.metric]?.value === 0) return "the log loss of its probabilities";
+  return METRICS.find(([k]) => k === data.metric)?.[1] ?? data.metric;
+}
+
 /** Two versions on the same windows. @param {any} data  of /v1/probes/{name}/compare */
 export function comparison(data) {
   const best =
@@ -17,7 +23,7 @@ export function comparison(data) {
       ? "Both are equally good."
       : data.better === null
         ? "Which is better cannot be told."
-        : `Version ${data[data.better].version} is better by ${METRICS.find(([k]) => k === data.metric)?.[1] ?? data.metric}.`;
+        : `Version ${data[data.better].version} is better by ${deciding(data)}.`;
   const row = (name, x, y, difference) =>
     h(
       "tr",
