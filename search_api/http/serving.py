@@ -26,6 +26,7 @@ from sonotheque.core.errors import Conflict, Invalid, Refused, Unavailable
 HEADERS_S: Final = 10.0
 HEADERS_BYTES: Final = 32 << 10
 IDLE_S: Final = 30
+UNSENT_BYTES: Final = 128 << 10
 UNREAD_S: Final = 30.0  # with the guards' pieces of 256 kB that is 8 kB/s, as for bodies
 _CONNECTIONS_A_REQUEST: Final = 8  # a browser opens six
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -43,6 +44,11 @@ class PatientOnlySoLong(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the first request."""
         super().connection_made(transport)
+        wire = transport.get_extra_info("socket")
+        if wire is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # The system would take megabytes, and tell of no progress before a slow client has read a third of them.
+            with contextlib.suppress(OSError):  # no TCP
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
