@@ -52,7 +52,8 @@ def page_times(server: Server, repeats: int = 5) -> dict[str, Any]:
             page.context.close()
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
         page.goto(f"{server.url}/search?window={window}&k=200", wait_until="networkidle")
-        cards = page.locator("[data-window-id]").count()
+        page.wait_for_selector(".search__results .card")
+        cards = page.locator(".search__results .card").count()
         frames = page.evaluate(_SCROLL)
         browser.close()
     return {
