@@ -110,6 +110,7 @@ def _show_next(folders: DemoFolders, model: str) -> None:
         "sonotheque embed MY_RECORDINGS --store my-archive --model birdnet_v2.4 --timezone Europe/Paris",
         "sonotheque verify --store my-archive        # planned = committed, nothing twice",
         "sonotheque report --store my-archive --out report.xlsx",
+        f"sonotheque serve --store {store}      # the page: search by sound, listen, judge, train",
         "sonotheque models                           # Perch is the default model; this demo used " + model,
         f"sonotheque info --store {store}",
     ):

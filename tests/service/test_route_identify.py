@@ -253,3 +253,10 @@ def test_the_cache_reads_a_version_once(own, monkeypatch):
         cache.get("nobody")
     with pytest.raises(Invalid):
         cache.in_use(["none", "all"])
+
+
+@pytest.mark.parametrize("path", ["/v1/identify", "/v1/probes/any/classify"])
+def test_a_range_in_the_address_is_refused_beside_json(served, path):
+    body = {"window": "1:0"} if path.endswith("identify") else {"windows": ["1:0"]}
+    answer = served.post(f"{path}?from_s=1", body, 422)
+    assert "from_s in the address" in answer["error"]["message"]

@@ -67,6 +67,7 @@ def _add_identify(router: APIRouter, limits: Limits) -> None:
         asked = None if sent.json is None else parsed(IdentifyRequest, sent.json)
         if asked is not None:
             asked.require_one()
+            asked.require_no_range(request.query_params)
         if asked is not None and asked.window is not None:
             found, notes, snapshot = await service.read(
                 identify_window, asked.window, service.sounds.probes, probes, top_k
@@ -133,6 +134,7 @@ def _add_classify(router: APIRouter, limits: Limits) -> None:
         asked = None if sent.json is None else parsed(ClassifyRequest, sent.json)
         if asked is not None:
             asked.require_one()
+            asked.require_no_range(request.query_params)
         probe = await service.run("read", service.sounds.probes.get, name, version)
         if asked is not None and asked.windows is not None:
             found, snapshot = await service.read(classify_windows, asked.windows, probe)

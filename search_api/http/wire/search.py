@@ -86,8 +86,7 @@ class SearchRequest(SoundRange):
             )
         if twice := sorted(names & self.model_fields_set & set(OPTIONS)):
             raise Invalid(f"{', '.join(twice)}: given in the address and in the JSON; give one of them")
-        if ranged := sorted(names & {"from_s", "to_s"}):
-            raise Invalid(f"{' and '.join(ranged)} in the address are of a sound that is sent: give them in the JSON")
+        self.require_no_range(names)
 
 
 def _options(

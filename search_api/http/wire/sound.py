@@ -42,6 +42,12 @@ class SoundRange(BaseModel):
     )
     to_s: float | None = Field(None, gt=0, le=SECONDS_MAX, allow_inf_nan=False, description="Only up to this second")
 
+    @staticmethod
+    def require_no_range(address: Iterable[str]) -> None:
+        """Raise Invalid if the address has a range, which is of a sound in the body, beside JSON."""
+        if ranged := sorted(set(address) & {"from_s", "to_s"}):
+            raise Invalid(f"{' and '.join(ranged)} in the address are of a sound that is sent: give them in the JSON")
+
 
 class SoundWindow(BaseModel):
     """A window of a sound that was sent."""
