@@ -196,7 +196,7 @@ def test_the_tree_is_as_drawn(store):
         ):
             rule = rule.replace(re.escape(placeholder), pattern)
         rules.append(rule.replace("…", ".*"))
-    assert len(rules) == 13
+    assert len(rules) == 14
     names = list(kit.tree(root))
     assert len(names) == 4
     for name in names:
