@@ -129,7 +129,7 @@ def test_a_signal_is_a_stop(
 
 
 def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path, clean: dict[str, str]) -> None:
-    process = start(slow_model_s=3.0)
+    process = start(slow_model_s=6.0)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: (tmp_path / "store" / "jobs" / "1" / "CANCEL").exists(), "the first to be seen")
     process.send_signal(signal.SIGINT)
