@@ -45,7 +45,7 @@ class FilterJson(BaseModel):
         return SearchFilter.from_texts(self.model_dump(exclude_none=True))
 
 
-def _filter(
+def _unlabelled(
     site: Annotated[list[Name], Query(max_length=1000, description="Any of these sites")] = [],  # noqa: B006 - FastAPI copies defaults
     deployment: Annotated[list[Name], Query(max_length=1000, description="Any of these deployments")] = [],  # noqa: B006
     recording: Annotated[
@@ -56,7 +56,6 @@ def _filter(
     month: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Query(max_length=12, description="Of any year")] = [],  # noqa: B006
     hours: Annotated[str | None, Query(max_length=40, description="As 22:00-04:00, on the site's clock")] = None,
     sun: Annotated[str | None, Query(max_length=80, description="As sunrise-60..sunrise+120")] = None,
-    label: Annotated[str | None, Query(max_length=500, description="A species among the predictions")] = None,
     score_min: Annotated[float | None, Query(allow_inf_nan=False, description="Least score of the prediction")] = None,
     score_max: Annotated[
         float | None, Query(allow_inf_nan=False, description="Highest score of the prediction")
@@ -86,7 +85,6 @@ def _filter(
         "months": month,
         "hours": hours,
         "sun": sun,
-        "label": label,
         "score_min": score_min,
         "score_max": score_max,
         "rank_max": rank_max,
@@ -99,6 +97,17 @@ def _filter(
     return SearchFilter.from_texts({k: v for k, v in values.items() if v is not None})
 
 
-FILTER_PARAMETERS: Final = frozenset(inspect.signature(_filter).parameters)
+UnlabelledFilterDep = Annotated[SearchFilter, Depends(_unlabelled)]
+"""The filter without ``label``, for routes where that is something else."""
+
+
+def _filter(
+    unlabelled: UnlabelledFilterDep,
+    label: Annotated[str | None, Query(max_length=500, description="A species among the predictions")] = None,
+) -> SearchFilter:
+    return unlabelled.merged(label=label)
+
+
+FILTER_PARAMETERS: Final = frozenset({"label", *inspect.signature(_unlabelled).parameters})
 """Names of the filter's parameters in an address."""
 FilterDep = Annotated[SearchFilter, Depends(_filter)]

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 
 from search_api.browsing.wire import window_rows, with_annotations
+from search_api.http.asking import asked, searched
 from search_api.http.envelope import Answer, CursorParam, LimitParam, Page, answer, failures, page
-from search_api.http.filters import FilterDep
+from search_api.http.filters import UnlabelledFilterDep
 from search_api.http.routing import api_router, needs
 from search_api.http.service import ServiceDep
 from search_api.http.wire.probes import Histogram, ProbeHit, ReviewQueue
@@ -25,6 +26,7 @@ from store import Archive
 router = api_router("probes")
 ProbeParam = Annotated[str, Path(max_length=200, description="The probe's name")]
 VersionParam = Annotated[int | None, Query(ge=1, le=2**31, description="Of the probe [default: the one in use]")]
+# `label` is a class of the probe here, so the filter's has another name.
 LabelParam = Annotated[str | None, Query(max_length=500, description="A class of the probe")]
 SpeciesParam = Annotated[str | None, Query(max_length=500, description="A species among the model's predictions")]
 _K_MAX = 500
@@ -34,14 +36,14 @@ _K_MAX = 500
 async def probe_histogram(
     service: ServiceDep,
     name: ProbeParam,
-    where: FilterDep,
+    where: UnlabelledFilterDep,
     label: LabelParam = None,
     species: SpeciesParam = None,
     version: VersionParam = None,
     bins: Annotated[int, Query(ge=1, le=BINS_MAX, description="From 0 to 1")] = BINS,
 ) -> object:
     """Return how the scores of one class are spread, with the judged windows and the threshold; of a sample if it was not applied yet."""
-    told, snapshot = await service.search(_histogram, name, version, label, _of_windows(where, species), bins)
+    told, snapshot = await searched(service, _histogram, name, version, label, where.merged(label=species), bins)
     return answer(told, snapshot, told["notes"])
 
 
@@ -54,7 +56,7 @@ async def probe_histogram(
 async def probe_review(
     service: ServiceDep,
     name: ProbeParam,
-    where: FilterDep,
+    where: UnlabelledFilterDep,
     how: Annotated[
         Literal["uncertain", "top", "margin", "bins"],
         Query(description="`uncertain` to get better, `top` and `margin` to check, `bins` to count calls"),
@@ -67,8 +69,8 @@ async def probe_review(
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of the random choice")] = 0,
 ) -> object:
     """Choose windows to judge next; those that were judged are left out."""
-    options = ReviewOptions(how, k, label, _of_windows(where, species), bins, seed)
-    told, snapshot = await service.search(_review, name, version, options)
+    options = ReviewOptions(how, k, label, where.merged(label=species), bins, seed)
+    told, snapshot = await searched(service, _review, name, version, options)
     return answer(told, snapshot, told["notes"])
 
 
@@ -76,7 +78,7 @@ async def probe_review(
 async def probe_hits(
     service: ServiceDep,
     name: ProbeParam,
-    where: FilterDep,
+    where: UnlabelledFilterDep,
     label: LabelParam = None,
     species: SpeciesParam = None,
     version: VersionParam = None,
@@ -90,24 +92,18 @@ async def probe_hits(
     cursor: CursorParam = None,
 ) -> object:
     """List what a probe found, best first; it must have been applied."""
-    options = HitOptions(_of_windows(where, species), label, threshold, None, best_per)
-    found, snapshot = await service.read(_hits, name, version, options, limit, cursor)
+    options = HitOptions(where.merged(label=species), label, threshold, None, best_per)
+    found, snapshot = await asked(service, _hits, name, version, options, limit, cursor)
     return page(found.rows, found.next, snapshot, found.notes)
-
-
-def _of_windows(where: SearchFilter, species: str | None) -> SearchFilter:
-    """Return the filter with ``label`` given back to the probe: here it is a class of it, and the species has a name of its own."""
-    return where.merged(label=species)
 
 
 def _histogram(
     archive: Archive, name: str, version: int | None, label: str | None, where: SearchFilter, bins: int
-) -> tuple[dict[str, Any], int]:
-    probe = load_probe(archive.root, name, version)
-    return score_histogram(archive, probe, label, where, bins=bins).to_json(), archive.snapshot.number
+) -> dict[str, Any]:
+    return score_histogram(archive, load_probe(archive.root, name, version), label, where, bins=bins).to_json()
 
 
-def _review(archive: Archive, name: str, version: int | None, options: ReviewOptions) -> tuple[dict[str, Any], int]:
+def _review(archive: Archive, name: str, version: int | None, options: ReviewOptions) -> dict[str, Any]:
     found = review(archive, load_probe(archive.root, name, version), options)
     own = [column_values(found.table[column]) for column in ("rank", "score", "label", "stratum")]
     windows = with_annotations(archive, window_rows(archive, found.table))
@@ -116,11 +112,10 @@ def _review(archive: Archive, name: str, version: int | None, options: ReviewOpt
         {**window, "rank": rank, "score": score, "label": label, "stratum": stratum}
         for window, rank, score, label, stratum in zip(windows, *own, strict=True)
     ]
-    return told, archive.snapshot.number
+    return told
 
 
 def _hits(
     archive: Archive, name: str, version: int | None, options: HitOptions, limit: int, cursor: str | None
-) -> tuple[HitPage, int]:
-    probe = load_probe(archive.root, name, version)
-    return hit_page(archive, probe, options, limit=limit, cursor=cursor), archive.snapshot.number
+) -> HitPage:
+    return hit_page(archive, load_probe(archive.root, name, version), options, limit=limit, cursor=cursor)

@@ -8,6 +8,7 @@ from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from search_api.browsing.probe_classes import thresholds_of
+from search_api.http.asking import asked
 from search_api.http.envelope import Answer, Page, answer, failures, page
 from search_api.http.guard import caller_of
 from search_api.http.routes.jobs import cleaned
@@ -58,7 +59,7 @@ async def probes(service: ServiceDep, request: Request) -> object:
 @router.get("/probes/{name}", response_model=Answer[ProbeDetail], responses=failures(404))
 async def probe(service: ServiceDep, request: Request, name: ProbeParam) -> object:
     """Return a probe with its versions, how each came about, and which was in use when."""
-    found, snapshot = await service.read(_detail, name)
+    found, snapshot = await asked(service, _detail, name)
     return answer(cleaned(request.app.state.scrubber, found), snapshot)
 
 
@@ -90,7 +91,7 @@ async def probe_compare(
     b: Annotated[int, Query(ge=1, le=2**31, description="Another; differences are b less a")],
 ) -> object:
     """Judge two versions by the same windows, which neither has learnt from."""
-    found, snapshot = await service.read(_compared, name, a, b)
+    found, snapshot = await asked(service, _compared, name, a, b)
     return answer(found, snapshot)
 
 
@@ -128,7 +129,7 @@ def _rows(root: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _detail(archive: Archive, name: str) -> tuple[dict[str, Any], int]:
+def _detail(archive: Archive, name: str) -> dict[str, Any]:
     root = archive.root
     store = ProbeStore(root)
     name = store.require(name)
@@ -142,7 +143,7 @@ def _detail(archive: Archive, name: str) -> tuple[dict[str, Any], int]:
     else:
         found |= {key: told[key] for key in ("kind", "model", "fits", "promotions")}
         found["classes"] = _classes({label: one["threshold"] for label, one in told["classes"].items()})
-    return {**found, "applied": _applied(archive, name) if used is not None else None}, archive.snapshot.number
+    return {**found, "applied": _applied(archive, name) if used is not None else None}
 
 
 def _applied(archive: Archive, name: str) -> dict[str, Any] | None:
@@ -166,8 +167,8 @@ def _report(root: str, name: str, version: int) -> str:
     return report_page(report)
 
 
-def _compared(archive: Archive, name: str, a: int, b: int) -> tuple[dict[str, Any], int]:
-    return compare(archive, ProbeStore(archive.root).require(name), a, b), archive.snapshot.number
+def _compared(archive: Archive, name: str, a: int, b: int) -> dict[str, Any]:
+    return compare(archive, ProbeStore(archive.root).require(name), a, b)
 
 
 def _name(request: Request) -> str | None:

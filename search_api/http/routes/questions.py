@@ -8,9 +8,9 @@ from fastapi import Query
 from pydantic import Field
 
 from search_api.browsing import answers, labels
-from search_api.http.asking import UnlabelledFilterDep, asked, sent
+from search_api.http.asking import asked, sent
 from search_api.http.envelope import Answer, answer, failures
-from search_api.http.filters import FilterDep
+from search_api.http.filters import FilterDep, UnlabelledFilterDep
 from search_api.http.routing import api_router
 from search_api.http.service import ServiceDep
 from search_api.http.wire.questions import ActivityAnswer, LabelFound, SpeciesFound

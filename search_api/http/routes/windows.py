@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 
 from search_api.browsing import windows
-from search_api.http.asking import UnlabelledFilterDep, asked
+from search_api.http.asking import asked
 from search_api.http.envelope import Answer, CursorParam, LimitParam, Page, answer, failures, page
-from search_api.http.filters import FilterDep
+from search_api.http.filters import FilterDep, UnlabelledFilterDep
 from search_api.http.routing import api_router
 from search_api.http.service import ServiceDep
 from search_api.http.wire.windows import WINDOW_ID, JudgedWindow, Prediction, ProbeScore, WindowDetail
