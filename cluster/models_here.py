@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
+from embedder.choosing import choose
+
+from cluster.options import AUTO
 from cluster.payload import ModelChoice
 from embedder.models import Embedder, load_model
 
@@ -15,5 +19,17 @@ def model_here(choice: ModelChoice) -> Embedder:
     """Return the process's model, loading it on first use."""
     with _LOCK:
         if choice not in _LOADED:
-            _LOADED[choice] = load_model(choice.name, weights=choice.weights, threads=choice.threads)
+            _LOADED[choice] = _load(choice)
         return _LOADED[choice]
+
+
+def _load(choice: ModelChoice) -> Embedder:
+    engine = choice.engine
+    if engine == AUTO:
+        engine = choose(choice.name, choice.weights, precision=choice.precision, threads=choice.threads).engine
+    model = load_model(
+        choice.name, weights=choice.weights, threads=choice.threads, engine=engine, precision=choice.precision
+    )
+    if choice.stamped_as:
+        model.spec = replace(model.spec, precision=choice.stamped_as)
+    return model

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from embedder.engines.base import ENGINES, PRECISIONS
 from sonotheque.core.errors import Invalid
 
 DTYPES = ("float16", "float32")
 CHANNELS = ("mean", "first")
+AUTO = "auto"
+REFERENCE = "reference"  # the engine that the weights were published for; nothing is measured
 
 
 def cores() -> int:
@@ -19,16 +22,18 @@ def cores() -> int:
 
 # What a worker needs: measured for BirdNET (benchmarks/results); for Perch TensorFlow's 0.8 GB and the 364 MB label head, with room.
 _WORKER_BYTES = {"birdnet_v2.4": 1 << 30, "placeholder": 1 << 29}
+_WORKER_BYTES_ONNX = 3 << 29  # Perch 2's graph on ONNX Runtime or OpenVINO: 1.4 GB with the label head, 1.0 without
 _WORKER_BYTES_ELSE = 3 << 30
 
 
-def default_workers(model: str) -> int:
-    """Return how many workers this machine holds: one a core, as far as memory goes; one for TensorFlow on a GPU."""
+def default_workers(model: str, weights: str | None = None) -> int:
+    """Return how many workers this machine holds: one a core, as far as memory goes; one for Perch on a GPU."""
     import psutil
 
     if model.startswith("perch") and os.path.exists("/dev/nvidia0"):
         return 1
-    need = _WORKER_BYTES.get(model, _WORKER_BYTES_ELSE)
+    onnx = weights is not None and weights.endswith(".onnx")
+    need = _WORKER_BYTES.get(model, _WORKER_BYTES_ONNX if onnx else _WORKER_BYTES_ELSE)
     return max(1, min(cores(), int(psutil.virtual_memory().total * 0.8) // need))
 
 
@@ -69,6 +74,11 @@ class EmbedOptions:
         Threads of the model's engine in each worker.
     decoders : int
         Decoder threads in each worker: one keeps a CPU busy, a GPU wants several.
+    engine, precision : str
+        ``auto``, or one of ``ENGINES`` and of ``PRECISIONS``; for the engine also ``reference``. The environment's
+        ``SONOTHEQUE_ENGINE`` and ``SONOTHEQUE_PRECISION`` stand for what is not given.
+    mix_precision : bool
+        Whether vectors of another precision than the store's may be added to it.
     """
 
     sources: tuple[str, ...]
@@ -95,9 +105,17 @@ class EmbedOptions:
     scheduler: str | None = None
     threads: int = 1
     decoders: int = 1
+    engine: str = field(default_factory=lambda: os.environ.get("SONOTHEQUE_ENGINE", AUTO))
+    precision: str = field(default_factory=lambda: os.environ.get("SONOTHEQUE_PRECISION", AUTO))
+    mix_precision: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("--dtype", self.dtype, DTYPES), ("--channels", self.channels, CHANNELS)):
+        for name, value, allowed in (
+            ("--dtype", self.dtype, DTYPES),
+            ("--channels", self.channels, CHANNELS),
+            ("--engine", self.engine, (AUTO, REFERENCE, *ENGINES)),
+            ("--precision", self.precision, (AUTO, *PRECISIONS)),
+        ):
             if value is not None and value not in allowed:
                 raise Invalid(f"{name} {value}: must be one of {', '.join(allowed)}")
         if self.top_k is not None and not 0 <= self.top_k <= 1000:

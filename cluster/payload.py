@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.plan import PartPlan
+from sonotheque.core.model_spec import FULL_PRECISION
 from store import StoreConfig
 
 STALL_S = 300.0
@@ -15,11 +16,29 @@ CANCEL = "CANCEL"  # file of the job folder
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """How a process comes by the model: registry name, where its weights are, threads of its engine."""
+    """How a process comes by the model.
+
+    Attributes
+    ----------
+    name : str
+        Registry name.
+    weights : str or None
+        Where the weights are, if not at the usual place.
+    threads : int
+        Threads of the engine.
+    engine : str or None
+        None: the one the model was published for; ``auto``: each machine picks its own at this precision.
+    precision : str
+    stamped_as : str or None
+        The store's precision, where it is another and somebody asked to mix.
+    """
 
     name: str
     weights: str | None = None
     threads: int = 1
+    engine: str | None = None
+    precision: str = FULL_PRECISION
+    stamped_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

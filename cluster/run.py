@@ -6,11 +6,12 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.backends import Backend, InProcessBackend
 from cluster.coordinator import Coordinator
+from cluster.engine import settle_engine
 from cluster.estimate import PlanSummary, estimate
 from cluster.heart import Heart
 from cluster.inventory import Inventory, require_audio, take_inventory
@@ -20,7 +21,6 @@ from cluster.job import (
     STOPPED,
     JobFolder,
     heartbeat,
-    job_numbers,
     new_job,
     stop_on_signals,
     store_lock,
@@ -38,14 +38,13 @@ from cluster.settle import (
     settle_store,
     settle_window_rule,
 )
-from cluster.status import newest_of_each
 from cluster.sums import Books, RunReport
 from cluster.watcher import Progress, Silent, Speedometer, Watcher
-from sonotheque.core.errors import Conflict, SonothequeError
+from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import TaskOutcome
 from store import StoreConfig, create_config, sweep_leftovers
 
-__all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work", "resume"]
+__all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work"]
 
 _SNAPSHOT_EVERY_S = 300.0
 
@@ -192,7 +191,8 @@ class Run:
 
     def _work(self) -> None:
         options = self.prepared.options.absolute()
-        choice = ModelChoice(self.prepared.settled.model, options.weights, options.threads)
+        choice = settle_engine(options, self.prepared.settled, self.watcher.note)
+        self.job.event("engine", engine=choice.engine, precision=choice.precision)
         backend = self._backend(choice)
         clean = False
         try:
@@ -277,24 +277,3 @@ class Run:
             x_realtime=round(current or progress.x_realtime, 1),
             eta_s=None if progress.eta_s is None else round(progress.eta_s),
         )
-
-
-def resume(
-    store: str, watcher: Watcher | None = None, *, workers: int | None = None, job: int | None = None
-) -> RunReport:
-    """Ask again for what a job was asked for: the newest of those that did not finish, else the newest.
-
-    Raises
-    ------
-    NotFound
-        If the store has no job.
-    Conflict
-        If the newest job has no readable settings.
-    """
-    open_ones = [j.number for j in newest_of_each(store) if j.state() != FINISHED]
-    for number in [job] if job is not None else [*reversed(open_ones), *reversed(job_numbers(store))]:
-        told = JobFolder(store, number).read_json("job.json")
-        if "options" in told:
-            options = replace(EmbedOptions.from_json(told["options"]), store=store)
-            return embed(replace(options, workers=workers) if workers is not None else options, watcher)
-    raise Conflict(f"{store} has no job to resume: `sonotheque embed RECORDINGS --store {store}` starts one")

@@ -101,6 +101,7 @@ class PartTask:
                 kind="model_conflict",
             )
         self._payload, self._model = payload, model
+        self._other_precision = payload.model.precision if payload.model.stamped_as else None
         self._quarantine = quarantine or {}
         self._one_by_one, self._on_file = one_by_one, on_file
         self._stages = StageSeconds()
@@ -151,7 +152,12 @@ class PartTask:
                     first_row = writer.rows - counting.windows
                     entries.append(
                         ledger_entry(
-                            recording, item.summary, windows=counting.windows, first_row=first_row, top=counting.top
+                            recording,
+                            item.summary,
+                            windows=counting.windows,
+                            first_row=first_row,
+                            top=counting.top,
+                            precision=self._other_precision,
                         )
                     )
                     spent = item.stages
@@ -176,7 +182,7 @@ class PartTask:
             self._stages,
             time.perf_counter() - began,
             peak_rss_bytes(),
-            f"{self._model.runtime.engine}, {self._model.runtime.device}",
+            f"{self._model.runtime.engine} {self._payload.model.precision}, {self._model.runtime.device}",
             f"{socket.gethostname()}:{os.getpid()}",
         )
 

@@ -10,10 +10,11 @@ compile() { # compile OUT EXTRA...
   uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
     --custom-compile-command requirements/compile.sh "${extras[@]}" "${held[@]}" pyproject.toml -o "requirements/$out.txt"
 }
-compile all birdnet perch cpu mlflow build dev
+compile all birdnet perch engines hub cpu mlflow build dev
 compile base cpu
 compile birdnet birdnet cpu build   # what `make setup` installs
 compile perch perch cpu
+compile engines engines hub cpu
 compile gpu gpu
 compile mlflow cpu mlflow
 uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.models import Embedder, load_model
+from embedder.choosing import load_like
+from embedder.models import Embedder
 from embedder.pipeline import AudioFile, DecodeStalled, EmbedPipeline, FileEnd, Rows, merge_rows
 from search_api.clip_rules import WINDOWS_MAX, clip_notes, require_range, seconds_text, too_many, too_short
 from search_api.clip_sound import ClipWindows, open_clip
@@ -63,7 +64,7 @@ def clip_query(
     _require_file(path)
     require_range(path, from_s, to_s, _FLAGS)
     config = archive.config
-    model = model or load_model(config.model.name, weights=weights, threads=min(_THREADS_MAX, os.cpu_count() or 1))
+    model = model or load_like(config.model, weights=weights, threads=min(_THREADS_MAX, os.cpu_count() or 1))
     notes = require_model(model, archive)
     windows = open_clip(path, config.windows, name=path, channels=config.decode["channels"], from_s=from_s, to_s=to_s)
     rows, summary = _embedded(model, config, path, windows)

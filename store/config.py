@@ -6,12 +6,12 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sonotheque.core.errors import Conflict, Damaged, NotFound
 from sonotheque.core.ids import digest_of
-from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec
 from sonotheque.core.windows import WindowRule
 from store import layout
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
@@ -150,7 +150,7 @@ def require_same(root: str, found: StoreConfig, wanted: StoreConfig) -> None:
         raise Conflict(
             f"{root} holds vectors of {_model_words(found.model)}; this run would add vectors of {_model_words(wanted.model)}. "
             f"{_hidden_difference(found.model, wanted.model)}"
-            f"Vectors of different models cannot be compared: use --model {found.model.name} with the same weights, or another --store",
+            f"{_way_on(found.model, wanted.model)}",
             kind="model_conflict",
         )
     have, want = _flat(found), _flat(wanted)
@@ -164,13 +164,25 @@ def require_same(root: str, found: StoreConfig, wanted: StoreConfig) -> None:
 
 
 def _model_words(model: ModelSpec) -> str:
-    return f"{model.name} {model.version} (weights {model.weights_digest[:12]}, {model.dim}-d)"
+    precision = "" if model.precision == FULL_PRECISION else f", {model.precision}"
+    return f"{model.name} {model.version} (weights {model.weights_digest[:12]}, {model.dim}-d{precision})"
+
+
+def _way_on(found: ModelSpec, wanted: ModelSpec) -> str:
+    if replace(wanted, precision=found.precision) == found:
+        return (
+            f"The model is the same, its precision is not: leave --precision out to use the store's, or add --mix-precision to put "
+            f"{wanted.precision} vectors beside the {found.precision} ones"
+        )
+    return f"Vectors of different models cannot be compared: use --model {found.name} with the same weights, or another --store"
 
 
 def _hidden_difference(found: ModelSpec, wanted: ModelSpec) -> str:
     """Name what differs and is not among the words of :func:`_model_words`."""
     have, want = found.to_json(), wanted.to_json()
-    keys = [key for key in have if have[key] != want[key] and key not in ("name", "version", "weights_digest", "dim")]
+    keys = [
+        key for key in have if have[key] != want.get(key) and key not in ("name", "version", "weights_digest", "dim")
+    ]
     differing = [f"{key}: {have[key]} there, {want[key]} asked for" for key in keys]
     return f"They differ in {'; '.join(differing)}. " if differing else ""
 

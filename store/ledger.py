@@ -37,6 +37,8 @@ class LedgerFile:
         In a compacted part: the part that these rows of the recording were first committed in.
     moved_from : tuple of str
         In a compacted part: the other parts that have held them since.
+    precision : str or None
+        Of the file's vectors, where it is not the store's.
     """
 
     path: str
@@ -51,6 +53,7 @@ class LedgerFile:
     detail: dict[str, Any] | None = None
     origin: str | None = None
     moved_from: tuple[str, ...] = ()
+    precision: str | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -120,9 +123,18 @@ def part_id(store_digest: str, recordings: Iterable[Recording]) -> str:
 
 
 def ledger_entry(
-    recording: Recording, summary: DecodeSummary, *, windows: int, first_row: int, top: TopLabel | None
+    recording: Recording,
+    summary: DecodeSummary,
+    *,
+    windows: int,
+    first_row: int,
+    top: TopLabel | None,
+    precision: str | None = None,
 ) -> dict[str, Any]:
-    """Return the ledger's object for one file. Nothing in it depends on the clock or the machine."""
+    """Return the ledger's object for one file. Nothing in it depends on the clock or the machine.
+
+    ``precision`` is given only where it is not the store's: somebody asked to mix.
+    """
     entry = recording.to_json()
     del entry["site"]
     return {
@@ -140,6 +152,7 @@ def ledger_entry(
         "windows": windows,
         "first_row": first_row,
         "top": None if top is None else {"label": top.label, "score": top.score, "start_s": top.start_s},
+        **({} if precision is None else {"precision": precision}),
     }
 
 
@@ -195,6 +208,7 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
             f if detail else None,
             f.get("origin"),
             tuple(f.get("moved_from", ())),
+            f.get("precision"),
         )
         for f in value["files"]
     )

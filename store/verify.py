@@ -41,6 +41,8 @@ class VerifyReport:
         (``gc`` removes them after their grace period), and the newest snapshot's number.
     deep : bool
         Whether digests and every vector were checked as well.
+    precisions : dict
+        Live windows by the precision their vectors were made with; more than one where somebody asked to mix.
     """
 
     ok: bool = False
@@ -56,6 +58,7 @@ class VerifyReport:
     superseded_windows: int = 0
     snapshot: int = 0
     deep: bool = False
+    precisions: dict[str, int] = field(default_factory=dict)
     missing_paths: list[str] = field(default_factory=list)
     foreign_paths: list[str] = field(default_factory=list)
     damaged_files: dict[str, str] = field(default_factory=dict)
@@ -93,12 +96,21 @@ def verify(root: str, planned: Iterable[PlannedKey], *, deep: bool = False) -> V
     _compare_plan(report, ledger, planned)
     _check_snapshots(report, root, ledger, deep=deep)
     _count_rows(report, root, ledger, config, deep=deep)
+    report.precisions = _precisions(ledger, config.model.precision)
     used = {p.predictions for p in ledger.parts.values()}
     report.damaged_files.update(faults_beside(root))
     report.unused_files = [f for f in list_part_files(root, layout.PREDICTIONS) if f not in used]
     report.damaged = len(report.damaged_files)
     report.ok = not (report.missing or report.duplicate_windows or report.damaged)
     return report
+
+
+def _precisions(ledger: Ledger, usual: str) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for _, file in ledger.live.values():
+        name = file.precision or usual
+        counted[name] = counted.get(name, 0) + file.windows
+    return dict(sorted(counted.items()))
 
 
 def _part_fault(root: str, part: Part, digest: str) -> str:

@@ -5,10 +5,10 @@ Nothing here imports NumPy or an engine at run time: listing the models has to b
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from embedder.engines.base import Runtime, how_to_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
     from sonotheque.core.model_spec import ModelSpec
 
-
-def how_to_install(extra: str) -> str:
-    """Return the command that adds an optional engine to the Python that runs this, from the program's own pins."""
-    pins = Path(__file__).resolve().parents[2] / "requirements" / f"{extra}.txt"
-    return f"`{sys.executable} -m pip install --require-hashes -r {pins}`"
+__all__ = ["Embedded", "Embedder", "ModelInfo", "Runtime", "WeightsStatus", "how_to_install"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +33,6 @@ class Embedded:
 
     embeddings: NDArray[np.float32]
     logits: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """What a model really runs on, as observed after loading and not as asked for.
-
-    Attributes
-    ----------
-    engine : str
-        Library, version and kernels: ``LiteRT 2.3.0 XNNPACK``.
-    device : str
-        ``CPU``, or ``GPU:0 NVIDIA H200``.
-    threads : int
-        Threads one call may use; 0 if the engine decides.
-    """
-
-    engine: str
-    device: str
-    threads: int
 
 
 @dataclass(frozen=True, slots=True)

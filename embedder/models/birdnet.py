@@ -1,70 +1,85 @@
-"""BirdNET V2.4 through LiteRT (no TensorFlow): embeddings and logits from one pass.
+"""BirdNET V2.4: embeddings and logits, through LiteRT or OpenVINO, without TensorFlow.
 
-The published file has one output, the logits. The embedding is an inner tensor, and with the default XNNPACK kernels
-inner tensors cannot be read. Of the three ways round that, the file's list of outputs is extended in memory here:
-nearly twice as fast as switching XNNPACK off, a fifth faster than keeping every tensor, and bit-identical.
+Two thirds of the time of the published file go into its Fourier transform, and that one operator keeps other engines
+from taking the file at all. So it is cut in three: the sound's two spectrograms are made in NumPy, the backbone gives
+the embedding, and the last layer, which holds half of the weights, runs only where logits are asked for. A file that
+is laid out otherwise runs whole, as does any with ``whole_graph=True``, to compare with.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embedder.engines import open_network
 from embedder.models.arrays import batches, check_frames, sigmoid
-from embedder.models.base import Embedded, Runtime, how_to_install
-from embedder.models.birdnet_weights import LICENCE_NOTICE, find_weights, read_labels, unknown_note
-from sonotheque.core.errors import Invalid, Unavailable
+from embedder.models.base import Embedded
+from embedder.models.birdnet_graph import UnknownLayout, graft, graft_output, import_schema, read_graph, shape_of
+from embedder.models.birdnet_parts import LITERT, LazyHead, check_engine, split
+from embedder.models.birdnet_weights import LICENCE_NOTICE, find_weights, is_known, read_labels, unknown_note
+from sonotheque.core.errors import Invalid
 from sonotheque.core.ids import file_sha256
-from sonotheque.core.model_spec import ModelSpec, classes_digest
+from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec, classes_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
-    from embedder.models.base import ModelInfo
+    from embedder.engines import Network
+    from embedder.frontends import BirdnetSpectrograms
+    from embedder.models.base import ModelInfo, Runtime
+    from embedder.models.birdnet_graph import TfliteGraph
+    from embedder.models.birdnet_parts import Parts
+    from embedder.models.birdnet_weights import BirdnetFiles
 
-__all__ = ["LICENCE_NOTICE", "BirdnetEmbedder", "load_birdnet"]
+__all__ = ["LICENCE_NOTICE", "BirdnetEmbedder", "graft_output", "load_birdnet"]
 
-EMBEDDING_TENSOR = "model/GLOBAL_AVG_POOL/Mean"
 LOGIT_CLIP = 15.0  # as in the birdnet package: sigmoid(15) is 1 - 3e-7, so nothing is lost
-# Measured on one core (CPU time): 32.6 ms a window at 1, 30.8 at 4, 31.7 at 8; memory 214, 271 and 333 MB.
+# Measured on one core (CPU time, ms a window at 1, 4, 8, 16; embeddings alone): LiteRT 12.0, 11.1, 11.6, 12.3; OpenVINO
+# fp32 12.8, 11.7, 12.1, 12.8; bf16 9.7, 8.2, 7.8, 8.6. Logits add less than 1 from 4 on. Whole, LiteRT takes 31 to 33.
 BATCH_SIZE = 4
 
 
 @dataclass(slots=True)
 class BirdnetEmbedder:
-    """BirdNET V2.4 in a LiteRT interpreter that stays allocated for the last batch size used."""
+    """BirdNET V2.4 in the parts it was cut into.
+
+    Attributes
+    ----------
+    front_end : BirdnetSpectrograms or None
+        Makes the spectrograms that ``backbone`` takes; None if ``backbone`` is the whole network and takes sound.
+    backbone : Network
+        Gives the embedding, and after it the logits if it is the whole network.
+    head : LazyHead or None
+        Turns embeddings into logits; None with the whole network.
+    """
 
     spec: ModelSpec
     classes: tuple[str, ...]
     batch_size: int
     runtime: Runtime
     note: str
-    interpreter: Any
-    rows: int  # the batch the interpreter is allocated for
+    front_end: BirdnetSpectrograms | None
+    backbone: Network
+    head: LazyHead | None
 
     def embed(self, frames: NDArray[np.float32], *, logits: bool = True) -> Embedded:
         """Embed n windows; see :class:`embedder.models.base.Embedder`.
 
-        The network normalises each window itself, so gain and offset do not matter. A short last batch is run at its
-        own size; the results are the same to the bit.
+        Each window is normalised for itself, so gain and offset do not matter. A short last batch is run at its own
+        size; the results are the same to the bit.
         """
         frames = check_frames(frames, self.spec)
         embeddings = np.empty((len(frames), self.spec.dim), dtype=np.float32)
         out = np.empty((len(frames), self.spec.n_classes), dtype=np.float32) if logits else None
-        logits_at, embedding_at = (detail["index"] for detail in self.interpreter.get_output_details())
         for start, stop in batches(len(frames), self.batch_size):
-            self._resize(stop - start)
-            self.interpreter.set_tensor(self.interpreter.get_input_details()[0]["index"], frames[start:stop])
-            self.interpreter.invoke()
-            # Assigning copies, so no result is a view of the interpreter's own buffer.
-            embeddings[start:stop] = self.interpreter.get_tensor(embedding_at)
+            given = frames[start:stop]
+            found = self.backbone.run(given if self.front_end is None else self.front_end(given))
+            # Assigning copies, so no result is a view of an engine's own buffer.
+            embeddings[start:stop] = found[0]
             if out is not None:
-                out[start:stop] = self.interpreter.get_tensor(logits_at)
+                out[start:stop] = found[1] if self.head is None else self.head.run(embeddings[start:stop])
         return Embedded(embeddings, out)
 
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,14 +91,26 @@ class BirdnetEmbedder:
         """
         return sigmoid(np.clip(logits, -LOGIT_CLIP, LOGIT_CLIP))
 
-    def _resize(self, rows: int) -> None:
-        if rows != self.rows:
-            _allocate(self.interpreter, rows, self.spec.window_samples)
-            self.rows = rows
+    @property
+    def interpreter(self) -> Any:
+        """LiteRT's interpreter of the last layer, for a look at its tensors, which have the published file's numbers.
+
+        Only where the engine is LiteRT.
+        """
+        network: Any = self.backbone if self.head is None else self.head.open()
+        return network.interpreter
 
 
-def load_birdnet(info: ModelInfo, *, weights: str | None = None, threads: int = 1) -> BirdnetEmbedder:
-    """Load BirdNET V2.4.
+def load_birdnet(
+    info: ModelInfo,
+    *,
+    weights: str | None = None,
+    threads: int = 1,
+    engine: str | None = None,
+    precision: str = FULL_PRECISION,
+    whole_graph: bool = False,
+) -> BirdnetEmbedder:
+    """Load BirdNET V2.4 from its ``.tflite`` file.
 
     Parameters
     ----------
@@ -92,128 +119,90 @@ def load_birdnet(info: ModelInfo, *, weights: str | None = None, threads: int = 
     weights : str, optional
         As for :func:`embedder.models.birdnet_weights.find_weights`.
     threads : int
-        Threads of the interpreter; a second one was measured to buy nothing.
+        Threads of the engine; a second one was measured to buy nothing. The front end has one.
+    engine : str, optional
+        ``"litert"`` (the default) or ``"openvino"``.
+    precision : str
+        Of the backbone: ``"fp32"``; in OpenVINO also ``"bf16"`` and ``"fp16"``, where the processor has them.
+    whole_graph : bool
+        Run the published network as it is, its own front end included: the reference for the parts. LiteRT only.
 
     Raises
     ------
     Unavailable
-        Kind ``engine_missing``: ai-edge-litert is not installed.
+        Kind ``engine_missing``: ai-edge-litert, which reads the file, or the engine is not installed, or this machine
+        cannot compute in that precision.
     NotFound
         Kind ``no_weights``.
     Invalid
-        Kind ``invalid_weights``: not a LiteRT file, not this network, or labels that do not fit it.
+        An engine or precision that does not run this file. Kind ``invalid_weights``: not a LiteRT file, not this
+        network, or labels that do not fit it.
     """
-    litert = _import_litert()
+    engine = check_engine(engine, precision, whole_graph=whole_graph)
+    schema = import_schema()
     files = find_weights(weights)
     classes = read_labels(files.labels)
     model_sha256 = file_sha256(files.model)
-    content, inner = graft_output(files.model, litert.schema)
+    graph = read_graph(files.model, schema)
+    _check_labels(classes, graph, files)
+    notes = [unknown_note(model_sha256, file_sha256(files.labels))]
     try:
-        interpreter = litert.interpreter.Interpreter(model_content=content, num_threads=threads)
-        _allocate(interpreter, 1, info.window_samples)
-    except (ValueError, RuntimeError) as error:
-        raise Invalid(f"LiteRT cannot run {files.model}: {error}", kind="invalid_weights") from error
-    interpreter.invoke()
-    n_classes, dim = (int(detail["shape"][-1]) for detail in interpreter.get_output_details())
+        parts = None if whole_graph else _split(graph, info, engine, notes, known=is_known(model_sha256))
+        content = parts.backbone if parts else graft(graph)
+        network = open_network(engine, content, precision=precision, threads=threads)
+    except Invalid as error:
+        # The engines are given bytes, and cannot say whose.
+        raise Invalid(f"{files.model}: {error.message}", kind="invalid_weights") from error
+    return BirdnetEmbedder(
+        spec=_spec(info, graph, model_sha256, classes, network.precision),
+        classes=classes,
+        batch_size=BATCH_SIZE,
+        runtime=network.runtime,
+        note=" ".join(filter(None, notes)),
+        front_end=parts.front_end if parts else None,
+        backbone=network,
+        head=LazyHead(engine, parts.head, threads) if parts else None,
+    )
+
+
+def _check_labels(classes: tuple[str, ...], graph: TfliteGraph, files: BirdnetFiles) -> None:
+    n_classes = shape_of(graph.subgraph.tensors[graph.logits])[-1]
     if len(classes) != n_classes:
         raise Invalid(
             f"{files.labels} names {len(classes)} classes, {files.model.name} has {n_classes} logits; "
             "the labels must be those of this model",
             kind="invalid_weights",
         )
-    spec = ModelSpec(
+
+
+def _spec(
+    info: ModelInfo, graph: TfliteGraph, model_sha256: str, classes: tuple[str, ...], precision: str
+) -> ModelSpec:
+    return ModelSpec(
         name=info.name,
         version="2.4",
         weights_digest=model_sha256,
         sample_rate_hz=info.sample_rate_hz,
         window_samples=info.window_samples,
-        dim=dim,
-        n_classes=n_classes,
+        dim=shape_of(graph.subgraph.tensors[graph.embedding])[-1],
+        n_classes=len(classes),
         classes_digest=classes_digest(classes),
         score_rule="sigmoid(logit), slope 1.0 (birdnet dialect)",
-    )
-    kernels = "built-in kernels" if _is_readable(interpreter, inner) else "XNNPACK"
-    return BirdnetEmbedder(
-        spec=spec,
-        classes=classes,
-        batch_size=BATCH_SIZE,
-        runtime=Runtime(engine=f"LiteRT {litert.version} {kernels}", device="CPU", threads=threads),
-        note=unknown_note(model_sha256, file_sha256(files.labels)),
-        interpreter=interpreter,
-        rows=1,
+        precision=precision,
     )
 
 
-def graft_output(path: Path, schema: Any) -> tuple[bytes, int]:
-    """Return a ``.tflite`` file's content with the embedding among its outputs, after the logits.
-
-    Parameters
-    ----------
-    path : Path
-        The published file; it is not changed.
-    schema : module
-        ``ai_edge_litert.schema_py_generated``.
-
-    Returns
-    -------
-    content : bytes
-        The extended file.
-    inner : int
-        Index of the tensor the embedding is the mean of: readable after a run only if no XNNPACK kernels are used.
-
-    Raises
-    ------
-    Invalid
-        Kind ``invalid_weights``: not a LiteRT file, a damaged one, or a network without that tensor.
-    """
-    import flatbuffers
-
-    raw = path.read_bytes()
-    if raw[4:8] != b"TFL3":
-        raise Invalid(f"{path} is not a LiteRT (.tflite) file", kind="invalid_weights")
+def _split(graph: TfliteGraph, info: ModelInfo, engine: str, notes: list[str], *, known: bool) -> Parts | None:
+    """Return the parts of a network; None, with a note, if it cannot be cut and LiteRT can run it whole."""
     try:
-        model = schema.ModelT.InitFromPackedBuf(raw, 0)
-    except (struct.error, IndexError, ValueError, TypeError) as error:
-        raise Invalid(f"{path} is damaged or cut short: {error}", kind="invalid_weights") from error
-    graph = model.subgraphs[0]
-    names = [tensor.name for tensor in graph.tensors]
-    if EMBEDDING_TENSOR.encode() not in names or len(graph.outputs) != 1:
-        raise Invalid(
-            f"{path} is not BirdNET V2.4: it has {len(graph.outputs)} outputs (1 expected) and "
-            f"{'a' if EMBEDDING_TENSOR.encode() in names else 'no'} tensor {EMBEDDING_TENSOR}",
-            kind="invalid_weights",
-        )
-    embedding = names.index(EMBEDDING_TENSOR.encode())
-    inner = next(int(op.inputs[0]) for op in graph.operators if embedding in op.outputs)
-    graph.outputs = np.append(graph.outputs, embedding).astype(np.int32)
-    builder = flatbuffers.Builder(len(raw) + (1 << 16))  # the first size fits, so the buffer is never doubled
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output()), inner
-
-
-@dataclass(frozen=True, slots=True)
-class _LiteRT:
-    interpreter: Any
-    schema: Any
-    version: str
-
-
-def _import_litert() -> _LiteRT:
-    try:
-        import ai_edge_litert
-        import flatbuffers  # noqa: F401 - needed by graft_output, checked here so that one message covers both
-        from ai_edge_litert import interpreter, schema_py_generated
-    except ImportError as error:
-        raise Unavailable(
-            f"BirdNET runs on LiteRT, which cannot be imported ({error}); {how_to_install('birdnet')} adds it",
-            kind="engine_missing",
-        ) from error
-    return _LiteRT(interpreter, schema_py_generated, str(ai_edge_litert.__version__))
-
-
-def _allocate(interpreter: Any, rows: int, window_samples: int) -> None:
-    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [rows, window_samples])
-    interpreter.allocate_tensors()
+        return split(graph, info.window_samples, verify=not known)
+    except UnknownLayout as why:
+        if engine != LITERT:
+            raise Invalid(
+                f"its front end cannot be taken out ({why.message}), and {engine} cannot run it; use --engine {LITERT}"
+            ) from why
+        notes.append(f"The network runs whole, which is slower: its front end could not be taken out ({why.message}).")
+        return None
 
 
 def _is_readable(interpreter: Any, tensor: int) -> bool:

@@ -96,6 +96,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line)
 
 
+def is_known(model_sha256: str) -> bool:
+    """Tell whether a network, by the SHA-256 of its file, is the one this project was measured with."""
+    return model_sha256.startswith(MODEL_SHA256_PREFIX)
+
+
 def unknown_note(model_sha256: str, labels_sha256: str) -> str:
     """Return a sentence if these are not the files this project was measured with; empty if they are."""
     strange = [

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from embedder.models.registry import load_model
+from sonotheque.core.model_spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,8 @@ class CheckResult:
         True if every number the model gave, for a chirp and for digital silence, is finite.
     engine, device : str
         What the model ran on, as observed.
+    precision : str
+        Arithmetic of the network, as observed.
     threads : int
         Threads one call may use; 0 if the engine decides.
     load_s : float
@@ -49,6 +52,7 @@ class CheckResult:
     ok: bool
     engine: str
     device: str
+    precision: str
     threads: int
     load_s: float
     ms_per_window: float
@@ -65,18 +69,25 @@ class CheckResult:
         return asdict(self)
 
 
-def check_model(name: str, weights: str | None = None, threads: int = 1) -> CheckResult:
+def check_model(
+    name: str,
+    weights: str | None = None,
+    threads: int = 1,
+    *,
+    engine: str | None = None,
+    precision: str = FULL_PRECISION,
+) -> CheckResult:
     """Load a model, run a chirp and digital silence through it, and time a full batch.
 
     Parameters
     ----------
-    name, weights, threads
+    name, weights, threads, engine, precision
         As for :func:`embedder.models.registry.load_model`, whose errors this raises.
     """
     import numpy as np
 
     started_s = time.perf_counter()
-    model = load_model(name, weights=weights, threads=threads)
+    model = load_model(name, weights=weights, threads=threads, engine=engine, precision=precision)
     load_s = time.perf_counter() - started_s
     spec = model.spec
     chirp = _chirp(spec)
@@ -96,6 +107,7 @@ def check_model(name: str, weights: str | None = None, threads: int = 1) -> Chec
         ok=all(bool(np.isfinite(array).all()) for array in arrays),
         engine=model.runtime.engine,
         device=model.runtime.device,
+        precision=spec.precision,
         threads=model.runtime.threads,
         load_s=load_s,
         ms_per_window=ms_per_window,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embedder.models.arrays import batches, check_frames, sigmoid
+from embedder.models.arrays import batches, check_frames
 from embedder.models.base import Embedded, Runtime
 from embedder.models.perch_calls import PerchCall, detect_call
 from embedder.models.perch_weights import (
@@ -24,8 +24,10 @@ from embedder.models.perch_weights import (
     read_classes,
 )
 from embedder.models.preprocess import peak_normalise
+from embedder.models.published import RECOMMENDED
+from embedder.models.scores import SCORE_RULES, V2_INTERCEPT, V2_SLOPE, scores_of
 from sonotheque.core.errors import Invalid, Unavailable
-from sonotheque.core.model_spec import ModelSpec, classes_digest
+from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec, classes_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +36,9 @@ if TYPE_CHECKING:
 
     from embedder.models.base import ModelInfo
 
-_log = logging.getLogger(__name__)
+__all__ = ["SCORE_RULES", "V2_INTERCEPT", "V2_SLOPE", "PerchEmbedder", "load_perch"]
 
-# Perch 2's logits are scaled to be used with a sigmoid: slope and intercept from perch-hoplite (``logit_slope``,
-# ``logit_intercept``). Raw logits are what is returned and stored.
-V2_SLOPE, V2_INTERCEPT = 0.97, -10.0
-SCORE_RULES = {"perch_v2": "sigmoid(0.97*logit - 10), perch-hoplite", "perch_v1": "sigmoid(logit)"}
+_log = logging.getLogger(__name__)
 
 BATCH_SIZE_CPU, BATCH_SIZE_GPU = 8, 32  # one core gains nothing from more; a GPU is filled by a few dozen
 
@@ -80,12 +79,17 @@ class PerchEmbedder:
 
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores by ``spec.score_rule``: Perch 2's logits are scaled and shifted before the sigmoid."""
-        if self.call.family == "perch_v2":
-            return sigmoid(V2_SLOPE * np.asarray(logits, dtype=np.float64) + V2_INTERCEPT)
-        return sigmoid(logits)
+        return scores_of(self.call.family, logits)
 
 
-def load_perch(info: ModelInfo, *, weights: str | None = None, threads: int = 1) -> PerchEmbedder:
+def load_perch(
+    info: ModelInfo,
+    *,
+    weights: str | None = None,
+    threads: int = 1,
+    engine: str | None = None,
+    precision: str = FULL_PRECISION,
+) -> PerchEmbedder:
     """Load a Perch model.
 
     Parameters
@@ -97,6 +101,10 @@ def load_perch(info: ModelInfo, *, weights: str | None = None, threads: int = 1)
         downloaded, in the edition for a GPU if TensorFlow sees one.
     threads : int
         Threads within and between TensorFlow's operations; ignored if TensorFlow is already running.
+    engine : str, optional
+        ``tensorflow``: a SavedModel runs on nothing else.
+    precision : str
+        ``fp32``.
 
     Raises
     ------
@@ -106,8 +114,9 @@ def load_perch(info: ModelInfo, *, weights: str | None = None, threads: int = 1)
         ``no_weights``: ``weights`` is not a folder.
     Invalid
         ``invalid_weights``: the folder lacks a part, cannot be read, is called in no known way, belongs to the other
-        Perch, or its class list does not fit its logits.
+        Perch, or its class list does not fit its logits; kind ``invalid``: another engine or precision.
     """
+    _refuse_other_engines(info, engine, precision)
     folder = local_folder(weights) if weights is not None else None
     if importlib.util.find_spec("tensorflow") is None:
         raise Unavailable(f"Perch runs on TensorFlow, which is not installed; {INSTALL}", kind="engine_missing")
@@ -118,6 +127,19 @@ def load_perch(info: ModelInfo, *, weights: str | None = None, threads: int = 1)
     if folder is None:
         folder = fetch(info.name, handles.gpu if tensorflow.config.list_physical_devices("GPU") else handles.cpu)
     return _wrap(tensorflow, folder, info, published=weights is None)
+
+
+def _refuse_other_engines(info: ModelInfo, engine: str | None, precision: str) -> None:
+    if engine in (None, "tensorflow") and precision == FULL_PRECISION:
+        return
+    asked = " ".join(filter(None, (engine, precision)))
+    ways = (
+        f" The published SavedModel is a StableHLO export, which the usual TensorFlow to ONNX converters do not take: the way to "
+        f"other engines is the published ONNX file, --weights {RECOMMENDED.address}"
+        if info.name == RECOMMENDED.model
+        else " Other engines take an ONNX file: --weights FILE.onnx"
+    )
+    raise Invalid(f"{info.name} as a SavedModel runs on tensorflow in {FULL_PRECISION}, asked for {asked}.{ways}")
 
 
 def _start_tensorflow(threads: int) -> Any:

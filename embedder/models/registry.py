@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from embedder.engines.base import ENGINES, PRECISIONS
 from embedder.models.base import ModelInfo, WeightsStatus
+from embedder.models.hub import is_onnx
+from embedder.models.published import RECOMMENDED
 from sonotheque.core.errors import Invalid, NotFound
+from sonotheque.core.model_spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from embedder.models.base import Embedder
@@ -31,7 +35,9 @@ MODELS: dict[str, ModelInfo] = {
             needs_extra="perch",
             home=_KAGGLE_PERCH,
             note="Birds, frogs, insects, mammals and everyday sounds. Downloaded from Kaggle (about 400 MB) at first "
-            "use. The CPU and the GPU edition have two digests: give --weights to mix such machines on one store.",
+            "use. The CPU and the GPU edition have two digests: give --weights to mix such machines on one store. That "
+            "SavedModel is a StableHLO export, which the usual TensorFlow to ONNX converters do not take; for the faster engines "
+            f"give the published ONNX file: --weights {RECOMMENDED.address}",
         ),
         ModelInfo(
             name="perch_v1",
@@ -92,7 +98,14 @@ def model_info(name: str) -> ModelInfo:
     raise NotFound(f"no model is named {name!r}{hint} there are: {', '.join(MODELS)}", kind="unknown_model")
 
 
-def load_model(name: str, *, weights: str | None = None, threads: int = 1) -> Embedder:
+def load_model(
+    name: str,
+    *,
+    weights: str | None = None,
+    threads: int = 1,
+    engine: str | None = None,
+    precision: str = FULL_PRECISION,
+) -> Embedder:
     """Load a model; its engine is imported here and not before.
 
     Parameters
@@ -100,34 +113,56 @@ def load_model(name: str, *, weights: str | None = None, threads: int = 1) -> Em
     name : str
         A key of ``MODELS``.
     weights : str, optional
-        Local copy of the weights: a SavedModel folder for Perch, a folder or ``.tflite`` file for BirdNET.
+        Local copy of the weights: a SavedModel folder for Perch, a folder or ``.tflite`` file for BirdNET; or for any of
+        them an ``.onnx`` file, here or on Hugging Face (``hf:OWNER/NAME/FILE.onnx``).
         By default the published ones, downloaded where needed.
     threads : int
         Threads one call may use, at least 1. More processes scale better than more threads.
+    engine : str, optional
+        One of ``ENGINES``; by default the one that the weights were published for: TensorFlow for a SavedModel, LiteRT for a
+        ``.tflite`` file, ONNX Runtime for an ``.onnx`` file. :func:`embedder.choosing.choose` finds the fastest.
+    precision : str
+        One of ``PRECISIONS``; only what is named here is ever used.
 
     Raises
     ------
     NotFound
         ``unknown_model``, or ``no_weights``: nothing is at the given or the usual place.
     Invalid
-        ``invalid_weights``: what is there is not this model; or ``threads`` below 1.
+        ``invalid_weights``: what is there is not this model; or ``threads`` below 1; or an engine or a precision that
+        there is not, or not for these weights.
     Unavailable
-        ``engine_missing``: the extra is not installed; ``download_failed``: the weights could not be fetched.
+        ``engine_missing``: the extra is not installed, or not able to compute so here; ``download_failed``: the weights
+        could not be fetched.
     """
     info = model_info(name)
     if threads < 1:
         raise Invalid(f"threads is {threads}, a model needs at least 1")
+    _check_choice(engine, precision)
+    if name == "placeholder":
+        from embedder.models.placeholder import load_placeholder
+
+        if engine is not None or precision != FULL_PRECISION:
+            asked = " ".join(filter(None, (engine, precision)))
+            raise Invalid(f"the placeholder is a few lines of arithmetic without an engine, asked for {asked}")
+        return load_placeholder(info, weights=weights, threads=threads)
+    if weights is not None and is_onnx(weights):
+        from embedder.models.onnx_model import load_onnx
+
+        return load_onnx(info, weights=weights, threads=threads, engine=engine, precision=precision)
     if name.startswith("perch"):
         from embedder.models.perch import load_perch
 
-        return load_perch(info, weights=weights, threads=threads)
-    if name.startswith("birdnet"):
-        from embedder.models.birdnet import load_birdnet
+        return load_perch(info, weights=weights, threads=threads, engine=engine, precision=precision)
+    from embedder.models.birdnet import load_birdnet
 
-        return load_birdnet(info, weights=weights, threads=threads)
-    from embedder.models.placeholder import load_placeholder
+    return load_birdnet(info, weights=weights, threads=threads, engine=engine, precision=precision)
 
-    return load_placeholder(info, weights=weights, threads=threads)
+
+def _check_choice(engine: str | None, precision: str) -> None:
+    for word, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if value is not None and value not in known:
+            raise Invalid(f"there is no {word} {value!r}; choose one of {', '.join(known)}")
 
 
 def weights_status(name: str, weights: str | None = None) -> WeightsStatus:
@@ -146,12 +181,16 @@ def weights_status(name: str, weights: str | None = None) -> WeightsStatus:
         Kind ``unknown_model``.
     """
     info = model_info(name)
+    if name == "placeholder":
+        return WeightsStatus(True, "built in", "The placeholder has no weights: it is a few lines of arithmetic.")
+    if weights is not None and is_onnx(weights):
+        from embedder.models.onnx_files import onnx_weights_status
+
+        return onnx_weights_status(info, weights)
     if name.startswith("perch"):
         from embedder.models.perch_weights import perch_weights_status
 
         return perch_weights_status(info.name, weights)
-    if name.startswith("birdnet"):
-        from embedder.models.birdnet_weights import birdnet_weights_status
+    from embedder.models.birdnet_weights import birdnet_weights_status
 
-        return birdnet_weights_status(weights)
-    return WeightsStatus(True, "built in", "The placeholder has no weights: it is a few lines of arithmetic.")
+    return birdnet_weights_status(weights)

@@ -113,7 +113,8 @@ class _Looking:
 
 def _embed(root: str, request: dict[str, Any], teller: Teller) -> Done:
     from cluster.options import EmbedOptions
-    from cluster.run import embed, resume
+    from cluster.resuming import resume
+    from cluster.run import embed
 
     watcher = _Looking(teller)
     if (run := request.get("run")) is not None:

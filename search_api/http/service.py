@@ -88,7 +88,6 @@ class Service:
         self.query_log = QueryLog(state / "queries", share=settings.log_share)
         self.sql = SqlPool(root) if settings.sql else None
         self.draining = False
-        self.started = time.time()
         self.trouble: str | None = None
         self._opening: threading.Thread | None = None
 

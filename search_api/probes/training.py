@@ -107,10 +107,10 @@ def gather(
         progress("examples", 0, 1)
     if experiment.examples.source == "annotations":
         return annotated_examples(archive, experiment)
-    from embedder.models import load_model
+    from embedder.choosing import load_like
     from search_api.probes.clip_folders import clip_examples
 
-    model = load_model(archive.config.model.name, weights=weights, threads=min(_THREADS_MAX, os.cpu_count() or 1))
+    model = load_like(archive.config.model, weights=weights, threads=min(_THREADS_MAX, os.cpu_count() or 1))
 
     def told(done: int, total: int) -> None:
         if progress:

@@ -12,7 +12,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embedder.models import Embedded, Embedder, load_model
+from embedder.choosing import load_like
+from embedder.models import Embedded, Embedder
 from search_api.clip_queries import compare_models, largest_kept, query_of_clip, refusal
 from search_api.queries import Query
 from search_api.uploads.batching import Batcher
@@ -92,7 +93,7 @@ class Sounds:
         copies, each = (1, threads) if name.startswith("perch") else (threads, 1)
 
         def load() -> Embedder:
-            model = load_model(name, weights=weights, threads=each)
+            model = load_like(config.model, weights=weights, threads=each)
             compare_models(model.spec, config.model, root)
             blank = np.zeros((1, model.spec.window_samples), np.float32)
             model.embed(blank, logits=True)  # engines prepare in their first call

@@ -5,6 +5,11 @@ from __future__ import annotations
 import typer
 
 _MODEL_HELP = "perch_v2 (the default), perch_v1, birdnet_v2.4, placeholder; see `sonotheque models`."
+_ENGINE_HELP = (
+    "auto (the default): the fastest here whose vectors agree with the reference; reference: what the weights were published for; "
+    "tensorflow, onnx, openvino, litert."
+)
+_PRECISION_HELP = "auto (the default): the store's, for a new store the fastest that passes; fp32, bf16, fp16, int8."
 _EPILOG = """Examples:
 
 sonotheque embed recordings --store archive --model birdnet_v2.4 --dry-run
@@ -40,6 +45,13 @@ def embed(
         1, "--decoders", metavar="N", help="Decoder threads in each worker; several for a GPU."
     ),
     scheduler: str = typer.Option(None, "--scheduler", metavar="ADDRESS", help="Use a Dask scheduler that is running."),
+    engine: str = typer.Option("auto", "--engine", metavar="NAME", envvar="SONOTHEQUE_ENGINE", help=_ENGINE_HELP),
+    precision: str = typer.Option(
+        "auto", "--precision", metavar="NAME", envvar="SONOTHEQUE_PRECISION", help=_PRECISION_HELP
+    ),
+    mix_precision: bool = typer.Option(
+        False, "--mix-precision", help="Let vectors of another precision than the store's into it; they are marked."
+    ),
     hop_s: float = typer.Option(
         None, "--hop-s", metavar="S", help="Seconds between window starts [default: the window, no overlap]."
     ),
@@ -132,9 +144,12 @@ def embed(
         scheduler=scheduler,
         threads=threads,
         decoders=decoders,
+        engine=engine,
+        precision=precision,
+        mix_precision=mix_precision,
     )
     if workers is None:
-        options = replace_in(options, workers=default_workers(model_of(options)))
+        options = replace_in(options, workers=default_workers(model_of(options), weights))
     if report:
         require_target("--report", Path(report))
     if dry_run:

@@ -73,7 +73,7 @@ def resume(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
     """Run a job's command again, of the newest that did not finish: only what is missing or changed is done."""
-    from cluster.run import resume as run
+    from cluster.resuming import resume as run
     from sonotheque.cli.embed import closing
     from sonotheque.cli.progress import watcher
 
@@ -144,6 +144,9 @@ def verify(
             f"  {found.windows:,} windows in {found.parts:,} parts, duplicate windows {found.duplicate_windows:,}, "
             f"superseded rows {found.superseded_windows:,}, snapshot {found.snapshot}"
         )
+        if len(found.precisions) > 1:
+            mixed = ", ".join(f"{count:,} windows in {name}" for name, count in found.precisions.items())
+            say(f"  precisions are mixed: {mixed}")
         say(f"  damaged files {found.damaged:,}")
         for path, why in found.damaged_files.items():
             say(f"    {path}: {why}")
@@ -172,7 +175,8 @@ def info(store: str = _STORE, as_json: bool = _JSON) -> int:
         return 0
     model = found["model"]
     say(
-        f"{store}: {found['windows']:,} windows of {model['name']} ({model['dim']}-d, {found['dtype']}), {size(found['bytes'])}, "
+        f"{store}: {found['windows']:,} windows of {model['name']} ({model['dim']}-d, {model.get('precision', 'fp32')}, kept as "
+        f"{found['dtype']}), {size(found['bytes'])}, "
         f"{found['parts']} parts, snapshot {found['snapshot']}"
     )
     say(

@@ -7,6 +7,8 @@ from typing import Any
 
 from sonotheque.core.ids import digest_of
 
+FULL_PRECISION = "fp32"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -30,6 +32,9 @@ class ModelSpec:
         Digest of the class list, in logit order.
     score_rule : str
         How ``score`` follows from ``logit``, in words: dialects differ between tools, so it is named.
+    precision : str
+        Arithmetic the network ran in: ``fp32``, ``bf16``, ``fp16`` or ``int8``. Vectors of reduced precision lie close to
+        the fp32 ones (``embedder/choosing/fidelity.py``) and are not the same.
     """
 
     name: str
@@ -41,6 +46,7 @@ class ModelSpec:
     n_classes: int
     classes_digest: str
     score_rule: str
+    precision: str = FULL_PRECISION
 
     @property
     def window_s(self) -> float:
@@ -53,13 +59,20 @@ class ModelSpec:
         return digest_of(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object."""
-        return asdict(self)
+        """Return the fields as a JSON object; full precision is left out, as it was before there was any other.
+
+        So the digest, and with it every part id, of a full-precision store is what it always was.
+        """
+        value = asdict(self)
+        if self.precision == FULL_PRECISION:
+            del value["precision"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ModelSpec:
         """Rebuild a spec from :meth:`to_json`; unknown keys (of a later version) are left out."""
-        return cls(**{f.name: value[f.name] for f in fields(cls)})
+        stated = {"precision": FULL_PRECISION, **value}
+        return cls(**{f.name: stated[f.name] for f in fields(cls)})
 
 
 def classes_digest(classes: tuple[str, ...]) -> str:

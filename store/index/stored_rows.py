@@ -20,6 +20,10 @@ def indexed_vector(index: SearchIndex, part_id: str, part_row: int) -> NDArray[n
     row = int(index.firsts[index.parts.index(part_id)]) + part_row
     if row >= index.searched.fresh_first:
         return None
+    return _vector(index, row)
+
+
+def _vector(index: SearchIndex, row: int) -> NDArray[np.float32]:
     return take(index.searched.segments, np.array([row]), index.archive.config.model.dim).astype(np.float32)
 
 
@@ -33,5 +37,4 @@ def indexed_window(
     row = index.windows.row_of(recording_id, start_sample)
     if row is None or row >= index.searched.fresh_first:
         return None
-    vector = take(index.searched.segments, np.array([row]), index.archive.config.model.dim).astype(np.float32)
-    return index.windows.shown(np.array([row]))[0], vector
+    return index.windows.shown(np.array([row]))[0], _vector(index, row)

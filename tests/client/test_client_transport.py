@@ -366,6 +366,17 @@ def test_a_job_that_failed_raises_what_ended_it():
         service.client().jobs.wait("j")
 
 
+def test_a_report_is_saved_whole_and_a_refusal_leaves_no_file(tmp_path):
+    service = Service((200, b"path,kind\na.wav,truncated\n"))
+    assert service.client().jobs.save_report("j", tmp_path / "report.csv", failed=True) == 26
+    assert (tmp_path / "report.csv").read_bytes() == b"path,kind\na.wav,truncated\n"
+    assert dict(service.asked[0].url.params) == {"form": "csv", "failed": "true"}
+    refused = Service((404, {"error": {"kind": "not_found", "message": "there is no job j"}}))
+    with pytest.raises(NotFound):
+        refused.client().jobs.save_report("j", tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
+
+
 def test_names_in_addresses_are_quoted():
     service = Service(ok({"versions": [1, 3]}))
     service.client().probes.report("owl / été?")

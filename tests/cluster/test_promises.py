@@ -20,7 +20,8 @@ from cluster.heart import Heart
 from cluster.job import JobFolder, heartbeat, latest_job, new_job
 from cluster.options import cores, default_workers
 from cluster.report import export_rows
-from cluster.run import embed, prepare, resume
+from cluster.resuming import resume
+from cluster.run import embed, prepare
 from cluster.status import ask_stop, job_report, verify_store
 from sonotheque.core.errors import Unavailable
 from tests.cluster.support import cli, make_archive, options, report_rows, run, write_wav
@@ -62,6 +63,7 @@ def test_workers_by_default_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
     assert default_workers("placeholder") == 8
     assert default_workers("birdnet_v2.4") == 6
     assert default_workers("perch_v2") == 2
+    assert default_workers("perch_v2", "hf:someone/perch/perch_v2.onnx") == 4
     Memory.total = 1 << 30
     assert default_workers("perch_v2") == 1
     assert cores() >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,27 @@ def perch_folders(perch_maker: PerchMaker) -> dict[str, Path]:
         "v1_single": perch_maker.v1_pair("v1_single", batchable=False),
         "v1_batch": perch_maker.v1_pair("v1_batch", batchable=True),
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What models keep on a machine (graphs cut out of files) is kept here."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("SONOTHEQUE_CACHE")
+    os.environ["SONOTHEQUE_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["SONOTHEQUE_CACHE"]
+    else:
+        os.environ["SONOTHEQUE_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def small_standin(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The stand-in of Perch 2, narrow and shallow, with 20 classes and embeddings of 320 numbers, as ONNX files."""
+    pytest.importorskip("onnx", reason="onnx is not installed (extra: engines)")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra: engines)")
+    from benchmarks.standin import Architecture, ensure
+
+    arch = Architecture(width=0.25, depth=0.5, classes=20)
+    return ensure(tmp_path_factory.mktemp("standin"), saved_model=False, arch=arch, seed=3)

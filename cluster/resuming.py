@@ -1,0 +1,34 @@
+"""Ask again for what an earlier job was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cluster.job import FINISHED, JobFolder, job_numbers
+from cluster.options import EmbedOptions
+from cluster.run import embed
+from cluster.status import newest_of_each
+from cluster.sums import RunReport
+from cluster.watcher import Watcher
+from sonotheque.core.errors import Conflict
+
+
+def resume(
+    store: str, watcher: Watcher | None = None, *, workers: int | None = None, job: int | None = None
+) -> RunReport:
+    """Ask again for what a job was asked for: the newest of those that did not finish, else the newest.
+
+    Raises
+    ------
+    NotFound
+        If the store has no job.
+    Conflict
+        If the newest job has no readable settings.
+    """
+    open_ones = [j.number for j in newest_of_each(store) if j.state() != FINISHED]
+    for number in [job] if job is not None else [*reversed(open_ones), *reversed(job_numbers(store))]:
+        told = JobFolder(store, number).read_json("job.json")
+        if "options" in told:
+            options = replace(EmbedOptions.from_json(told["options"]), store=store)
+            return embed(replace(options, workers=workers) if workers is not None else options, watcher)
+    raise Conflict(f"{store} has no job to resume: `sonotheque embed RECORDINGS --store {store}` starts one")
