@@ -6,13 +6,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Model engines print start-up notes on stderr; thread pools are set per process by the program itself.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup setup-test demo test test-slow lint bench clean
+.PHONY: help setup setup-test demo test test-slow lint bench bench-quick clean
 help:
 	@echo "make demo       set up, then embed a small synthetic archive and ask it questions"
 	@echo "make test       set up, then lint, type-check and run the tests"
 	@echo "make setup      only set up: .venv/bin/sonotheque is there afterwards"
 	@echo "make test-slow  all suites, the long ones too, with property tests on new examples"
-	@echo "make bench      measure speed here; results go to benchmarks/results/"
+	@echo "make bench      measure speed here, ten minutes at most; results go to benchmarks/results/suite.json"
+	@echo "make bench-quick  the same in a minute, to see that it works"
 	@echo "make lint       ruff, mypy, import-linter"
 
 setup: $(VENV)/.set-up
@@ -47,7 +48,10 @@ test-slow: setup-test
 	@SONOTHEQUE_HYPOTHESIS=explore $(BIN)/python -m pytest -m "slow or not slow"
 
 bench: setup
-	@$(BIN)/sonotheque bench embed
+	@$(BIN)/sonotheque bench
+
+bench-quick: setup
+	@$(BIN)/sonotheque bench --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.api_server import Server, clip, cores, serving, start_times
 from benchmarks.api_users import Ask, Tally, closed_loop, hits_of, nuisance, once, together
+from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.search_layout import Layout
 from benchmarks.search_store import make_search_store
@@ -23,6 +24,7 @@ RESULTS = Path(__file__).parent / "results" / "api.json"
 MODEL, DIM = "birdnet_v2.4", 1024
 _QUICK_WINDOWS = 20_000
 _CLIPS = 8
+_USERS = ((1, "alone"), (8, "eight"), (32, "thirty_two"))
 
 
 def run(
@@ -32,6 +34,7 @@ def run(
     real: str | None = None,
     page: bool = True,
     quick: bool = False,
+    brief: bool = False,
     out: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -49,6 +52,8 @@ def run(
         Also the page in headless Chromium, if there is one.
     quick : bool
         20,000 windows and three seconds.
+    brief : bool
+        One start, one user and eight, and no mixture of users: what the suite has time for.
     out : str, optional
         Where the result is written.
     quiet : bool
@@ -67,14 +72,17 @@ def run(
         f"users and service share {cores()} cores",
         "seconds": seconds,
     }
-    result["start"] = start_times(store, 2 if quick else 5)
-    tell(f"ready after {_middle(result['start'], 'ready_s'):.2f} s")
+    starts = [] if brief else start_times(store, 2 if quick else 5)
     with serving(store) as server:
-        result["sound"] = by_sound(server, seconds, tell)
+        own = {"listening_s": server.listening_s, "ready_s": server.ready_s, "rss_mb": server.rss_mb()}
+        result["start"] = starts or [own]
+        tell(f"ready after {_middle(result['start'], 'ready_s'):.2f} s")
+        result["sound"] = by_sound(server, seconds, tell, _USERS[:2] if brief else _USERS)
         result["window"] = by_window(server, seconds)
         tell(f"by window: p95 {result['window']['one']['p95_ms']} ms")
-        result["mixed"] = mixed(server, seconds)
-        tell(f"mixed: {result['mixed']['users']}")
+        if not brief:
+            result["mixed"] = mixed(server, seconds)
+            tell(f"mixed: {result['mixed']['users']}")
     if real:
         with serving(real) as server:
             result["pictures"] = pictures(server, 10 if quick else 40)
@@ -83,11 +91,8 @@ def run(
                 from benchmarks.api_page import page_times
 
                 result["page"] = page_times(server)
-    result["machine"]["load_after"] = [round(v, 2) for v in os.getloadavg()]
     target = Path(out) if out else (scratch / "api.json" if quick else RESULTS)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    return result
+    return write(result, target)
 
 
 def archive(scratch: Path, windows: int, *, quiet: bool) -> str:
@@ -128,12 +133,12 @@ def _train(store: str) -> None:
     train_probe(store, Experiment("calls", bootstrap=20, shots=()))
 
 
-def by_sound(server: Server, seconds: float, tell: Any) -> dict[str, Any]:
+def by_sound(server: Server, seconds: float, tell: Any, loads: Sequence[tuple[int, str]] = _USERS) -> dict[str, Any]:
     """Measure searches by five seconds of sound: decoded, embedded, searched, and given to the probes."""
     path = "/v1/search?k=50&identify=true"
     asks = [Ask(path, clip(5.0, seed=n), is_new=True) for n in range(_CLIPS)]
     found: dict[str, Any] = {}
-    for users, words in ((1, "alone"), (8, "eight"), (32, "thirty_two")):
+    for users, words in loads:
         closed_loop(server, asks, users, min(2.0, seconds))
         before_mb, cpu = server.own_mb(), server.cpu_s()
         tally = closed_loop(server, asks, users, seconds)

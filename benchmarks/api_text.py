@@ -25,6 +25,7 @@ def api_text(result: dict[str, Any]) -> str:
     lines += [
         _loaded(f"{sound[n]['users']} users" if sound[n]["users"] > 1 else "alone", sound[n])
         for n in ("alone", "eight", "thirty_two")
+        if n in sound
     ]
     if stages := sound.get("stages_ms"):
         lines += ["", "Alone, in the service: " + ", ".join(f"{name} {ms:g} ms" for name, ms in stages.items()) + "."]
@@ -34,13 +35,13 @@ def api_text(result: dict[str, Any]) -> str:
             "by one of the archive's windows", {"alone": result["window"]["one"], "8 users": result["window"]["eight"]}
         ),
     ]
-    mixed = result["mixed"]
-    rows = {"five seconds, 4 users, nobody else": mixed["alone"], **mixed["users"]}
-    lines += ["", *_table("three kinds of users at once", rows), ""]
-    others = ", ".join(f"{name} {n}" for name, n in mixed["slow_and_interrupted"].items())
-    lines.append(
-        f"The third kind, slow and interrupted uploads: {others}. Own memory {mixed['own_mb_before']} to {mixed['own_mb_after']} MB."
-    )
+    if mixed := result.get("mixed"):
+        rows = {"five seconds, 4 users, nobody else": mixed["alone"], **mixed["users"]}
+        lines += ["", *_table("three kinds of users at once", rows), ""]
+        others = ", ".join(f"{name} {n}" for name, n in mixed["slow_and_interrupted"].items())
+        lines.append(
+            f"The third kind, slow and interrupted uploads: {others}. Own memory {mixed['own_mb_before']} to {mixed['own_mb_after']} MB."
+        )
     if "pictures" in result:
         lines += [
             "",

@@ -6,8 +6,6 @@ made once (``store_maker``) and kept; its catalog is built anew by every run.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +25,7 @@ from benchmarks.ask_questions import (
     window_questions,
 )
 from benchmarks.community import CHIFFCHAFF
+from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.store_maker import MADE, Shape, make_store, site_name
 from store import open_archive
@@ -77,10 +76,8 @@ def run(
     told("the catalog is built and opening measured")
     result["questions"] = _ask(root, str(stores[1]), shape, site, pairs, told)
     result["correction"] = correction(root, site, 2 if quick else 3)
-    result["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
     target = Path(out) if out else (SCRATCH if quick else RESULTS) / _file_name(shape)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = write(result, target)
     if not keep:
         for made in stores:
             shutil.rmtree(made)

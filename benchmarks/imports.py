@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.perch_folder import run as make_output
 
@@ -122,9 +123,7 @@ def run(*, windows: int, quick: bool, out: str | None) -> dict[str, Any]:
         "peak_rss_mb_by_windows": memory,
     }
     target = Path(out) if out else (SCRATCH / "imports.json" if quick else RESULTS / "imports.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+    return write(result, target)
 
 
 def text(result: dict[str, Any]) -> str:

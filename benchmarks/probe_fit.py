@@ -66,7 +66,12 @@ def timed(trained: Any) -> tuple[Trained, dict[str, float]]:
     return found, {"wall_s": round(time.perf_counter() - began, 3), "cpu_s": round(time.process_time() - cpu, 3)}
 
 
-def small(folder: Path) -> dict[str, Any]:
+def brief(folder: Path) -> dict[str, Any]:
+    """Do as ``small`` does, once, and without the learning curve."""
+    return small(folder, repeats=1, curve=False)
+
+
+def small(folder: Path, *, repeats: int = REPEATS, curve: bool = True) -> dict[str, Any]:
     """Train on the set that perch-hoplite trains on: from arrays, and from a store with everything that is reported."""
     from search_api.probes.training import train_probe
     from search_api.probes.versions import load_probe
@@ -81,7 +86,7 @@ def small(folder: Path) -> dict[str, Any]:
     bare = Experiment("bare", split=Split(test_share=0.1), bootstrap=0, shots=())
     train(some, bare, spec())  # the first one loads libraries
     arrays = []
-    for seed in range(REPEATS):
+    for seed in range(repeats):
         found, spent = timed(
             lambda seed=seed: train(some, replace(bare, split=Split(test_share=0.1, seed=seed)), spec())
         )
@@ -90,13 +95,15 @@ def small(folder: Path) -> dict[str, Any]:
         )
     root = annotated_store(folder / "store", vectors, of)
     runs = {}
-    for name, experiment in {
+    experiments = {
         "labelled windows alone, held-out metrics": replace(bare, name="few", negatives=Negatives(0)),
         "and 1,000 weak negatives": replace(bare, name="weak"),
-        "and intervals and the learning curve": Experiment("all", split=Split(test_share=0.1)),
-    }.items():
+    }
+    if curve:
+        experiments["and intervals and the learning curve"] = Experiment("all", split=Split(test_share=0.1))
+    for name, experiment in experiments.items():
         runs[name] = []
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             made, spent = timed(lambda experiment=experiment: train_probe(root, experiment))
             probe = load_probe(root, experiment.name, made["version"])  # type: ignore[index]
             runs[name].append({**spent, "roc_auc": roc_auc(probe.logits(test), test_of)})
@@ -164,5 +171,5 @@ def many(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    what = {"small": small, "large": large, "many": many}[sys.argv[1]]
+    what = {"small": small, "brief": brief, "large": large, "many": many}[sys.argv[1]]
     sys.stdout.write(json.dumps(what(Path(sys.argv[2]))) + "\n")

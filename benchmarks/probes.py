@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.probe_fit import LARGE, MANY, MANY_WINDOWS
 from benchmarks.probe_layout import CLASSES, DIM, EACH, make_set
@@ -28,6 +28,7 @@ def run(
     real: str | None = None,
     windows: int = _WINDOWS,
     quick: bool = False,
+    brief: bool = False,
     out: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -43,6 +44,8 @@ def run(
         Size of the archive that probes are run over.
     quick : bool
         Small, and without what takes minutes.
+    brief : bool
+        Each training once, and no learning curve: what the suite has time for in a minute.
     out : str, optional
         Where the result is written.
     quiet : bool
@@ -59,7 +62,7 @@ def run(
         "machine": machine(),
         "data": f"{CLASSES * EACH} labels of {CLASSES} classes, {DIM} dimensions, overlapping sounds (probe_data.py)",
     }
-    result["small"] = child("probe_fit", "small", folder)
+    result["small"] = child("probe_fit", "brief" if brief else "small", folder)
     tell(f"trained in {_median(result['small']['arrays']):.2f} s")
     if peers:
         result["hoplite"] = child("probe_peer", folder, python=environment(scratch, tell))
@@ -74,13 +77,8 @@ def run(
         result["quality"] = [child("probe_quality", _demo(scratch), "truth")]
         if real:
             result["quality"].append(child("probe_quality", real, "species"))
-    import os
-
-    result["machine"]["load_after"] = [round(v, 2) for v in os.getloadavg()]
     target = Path(out) if out else (scratch / "probes.json" if quick else RESULTS)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    return result
+    return write(result, target)
 
 
 def _demo(scratch: Path) -> str:

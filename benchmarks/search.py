@@ -7,8 +7,6 @@ opening are each done in processes of their own.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import statistics
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ask_fresh import evict
+from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.search_children import child
 from benchmarks.search_layout import Layout, choices, scans
@@ -120,10 +119,8 @@ def run(
         from benchmarks.search_real import measure as measure_real
 
         result["real"] = measure_real(SCRATCH, Path(real), hop_s, tell)
-    result["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
     target = Path(out) if out else (SCRATCH if quick else RESULTS) / RESULT
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = write(result, target)
     if not keep:
         for each in folders:
             shutil.rmtree(each)

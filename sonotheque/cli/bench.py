@@ -1,177 +1,86 @@
-"""``sonotheque bench``: the benchmarks, from a source checkout."""
+"""``sonotheque bench``: the benchmarks, from a source checkout. Without a verb, all of them in turn, small."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
-_PAIRS = "How often each comparison is repeated; medians are reported."
-_OUT = "Write the results here [default: benchmarks/results/]."
-_QUICK = "A short run, to see that it works; its figures mean little."
-_JSON = "Print one JSON document."
+from sonotheque.cli import bench_archives, bench_embedding
+from sonotheque.cli.bench_calling import JSON, benchmark, measured
+
+_EPILOG = """Examples:
+
+sonotheque bench
+
+sonotheque bench --quick
+
+sonotheque bench compare benchmarks/results/suite.json .bench/suite.json"""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    """Add the verbs."""
+    group = typer.Typer(invoke_without_command=True, rich_markup_mode=None, epilog=_EPILOG)
     group.callback()(bench)
-    group.command("embed", epilog="Example: sonotheque bench embed --minutes 60")(embed)
-    group.command("store", epilog="Example: sonotheque bench store --windows 5000000 --pairs 7")(store)
-    group.command("search", epilog="Example: sonotheque bench search --windows 100000")(search)
-    group.command("probes", epilog="Example: sonotheque bench probes --quick")(probes)
-    group.command("api", epilog="Example: sonotheque bench api --quick")(api)
-    group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
-    group.command("import", epilog="Example: sonotheque bench import --windows 20000")(import_)
+    bench_embedding.register(group)
+    bench_archives.register(group)
+    group.command("compare", epilog="Example: sonotheque bench compare before.json after.json --fail-on-worse")(compare)
+    group.command("readme", epilog="Example: sonotheque bench readme --check")(readme)
     app.add_typer(group, name="bench")
 
 
-def bench() -> None:
-    """Measure speed and size on this machine."""
-
-
-def embed(
-    model: str = typer.Option("birdnet_v2.4", "--model", metavar="NAME", help="Model to measure."),
-    minutes: float = typer.Option(240.0, "--minutes", metavar="M", help="Minutes of FLAC to embed."),
-    pairs: int = typer.Option(3, "--pairs", metavar="N", help=_PAIRS),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
+def bench(
+    context: typer.Context,
+    quick: bool = typer.Option(False, "--quick", help="A minute instead of ten; its figures mean little."),
+    out: str = typer.Option(
+        None, "--out", metavar="FILE", help="Write the results here [default: benchmarks/results/suite.json]."
+    ),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
 ) -> int:
-    """Measure the main job: x-realtime, pipeline efficiency, two workers against one, bytes per window."""
-    return _measured("embed", as_json, model=model, minutes=minutes, pairs=pairs, quick=quick, out=out)
+    """Measure speed and size on this machine: everything in turn, in at most ten minutes; or one thing, by its verb."""
+    if context.invoked_subcommand:
+        if quick or out or as_json:
+            from sonotheque.core.errors import Invalid
+
+            verb = context.invoked_subcommand
+            raise Invalid(f"options stand behind the verb: sonotheque bench {verb} --quick")
+        return 0
+    return measured("suite", as_json, quick=quick, out=out, quiet=as_json)
 
 
-def store(
-    windows: int = typer.Option(5_000_000, "--windows", metavar="N", min=1, help="Size of the synthetic store."),
-    pairs: int = typer.Option(7, "--pairs", metavar="N", min=1, help=_PAIRS),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    rebuild: bool = typer.Option(False, "--rebuild", help="Make the store again, also if it is there."),
-    keep: bool = typer.Option(True, "--keep/--no-keep", help="Leave the store in .bench/ for the next run."),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
+def compare(
+    before: str = typer.Argument(..., help="A results file, or a folder of them."),
+    after: str = typer.Argument(..., help="What it is compared with: of the same kind."),
+    percent: float = typer.Option(5.0, "--percent", metavar="P", min=0.0, help="How much worse a figure may be."),
+    changed: bool = typer.Option(False, "--changed", help="Show only the figures that changed by more than that."),
+    fail_on_worse: bool = typer.Option(False, "--fail-on-worse", help="Exit with 1 if any figure is worse."),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
 ) -> int:
-    """Measure questions to a large store, beside plain DuckDB over the same files: opening, activity, dawn hours, vectors."""
-    return _measured(
-        "ask", as_json, windows=windows, pairs=pairs, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json
-    )
-
-
-def search(
-    windows: int = typer.Option(1_000_000, "--windows", metavar="N", min=1, help="Size of the generated archive."),
-    dim: int = typer.Option(1536, "--dim", metavar="N", min=8, help="Length of its vectors."),
-    queries: int = typer.Option(200, "--queries", metavar="N", min=1, max=500, help="Queries that are asked."),
-    peers: bool = typer.Option(
-        True,
-        "--peers/--no-peers",
-        help="Measure other programs as well, from an environment of their own in .bench/.",
-    ),
-    peer_windows: int = typer.Option(
-        100_000, "--peer-windows", metavar="N", min=1, help="Size of the archive for them, if smaller than --windows."
-    ),
-    usearch: bool = typer.Option(
-        False, "--usearch", help="Measure usearch on all windows too; half an hour for a million."
-    ),
-    real: str = typer.Option(
-        None, "--real", metavar="DIR", help="Measure on this store as well, or on these recordings, which are embedded."
-    ),
-    hop_s: float = typer.Option(0.5, "--hop-s", metavar="S", help="Seconds between the windows of these."),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    rebuild: bool = typer.Option(False, "--rebuild", help="Make the store again, also if it is there."),
-    keep: bool = typer.Option(True, "--keep/--no-keep", help="Leave the store in .bench/ for the next run."),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
-) -> int:
-    """Measure search: recall beside every time, filtered and not, building, opening, memory, and other programs beside it."""
-    settings = {
-        "windows": windows,
-        "dim": dim,
-        "queries": queries,
-        "peers": peers,
-        "peer_windows": peer_windows,
-        "usearch": usearch,
-        "real": real,
-        "hop_s": hop_s,
-    }
-    return _measured("search", as_json, **settings, quick=quick, rebuild=rebuild, keep=keep, out=out, quiet=as_json)
-
-
-def probes(
-    peers: bool = typer.Option(
-        True, "--peers/--no-peers", help="perch-hoplite too, from an environment of its own in .bench/."
-    ),
-    real: str = typer.Option(
-        None, "--real", metavar="STORE", help="Judge on this store's confident labels too; birdnet_v2.4."
-    ),
-    windows: int = typer.Option(
-        100_000, "--windows", metavar="N", min=1, help="Size of the archive that probes run over."
-    ),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
-) -> int:
-    """Measure probes: training beside perch-hoplite and scikit-learn, many at once, and running them over an archive."""
-    return _measured("probes", as_json, peers=peers, real=real, windows=windows, quick=quick, out=out, quiet=as_json)
-
-
-def api(
-    windows: int = typer.Option(1_000_000, "--windows", metavar="N", min=1, help="Size of the generated archive."),
-    seconds: float = typer.Option(30.0, "--seconds", metavar="S", min=1.0, help="Length of each load."),
-    real: str = typer.Option(
-        None,
-        "--real",
-        metavar="STORE",
-        help="Measure pictures and the page on this store; its recordings must be at hand.",
-    ),
-    page: bool = typer.Option(True, "--page/--no-page", help="The page in headless Chromium too, if there is one."),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
-) -> int:
-    """Measure the service: searches by sound and by window, pictures, its start, and three kinds of users at once."""
-    return _measured(
-        "api", as_json, windows=windows, seconds=seconds, real=real, page=page, quick=quick, out=out, quiet=as_json
-    )
-
-
-def gpu(
-    windows: int = typer.Option(10_000_000, "--windows", metavar="N", min=1, help="Size of the largest set searched."),
-    repeats: int = typer.Option(30, "--repeats", metavar="N", min=1, help="How often each search is repeated."),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
-) -> int:
-    """Measure exact search in the memory of a GPU, as a share of its bandwidth; needs the extra gpu and a GPU."""
-    return _measured("gpu_search", as_json, windows=windows, repeats=repeats, quick=quick, out=out, quiet=as_json)
-
-
-def import_(
-    windows: int = typer.Option(20_000, "--windows", metavar="N", min=1, help="Size of the source that is imported."),
-    quick: bool = typer.Option(False, "--quick", help=_QUICK),
-    out: str = typer.Option(None, "--out", metavar="FILE", help=_OUT),
-    as_json: bool = typer.Option(False, "--json", help=_JSON),
-) -> int:
-    """Measure what an import of perch-cpu-inference output saves and costs: bytes, cosine to the source, seconds, memory."""
-    return _measured("imports", as_json, windows=windows, quick=quick, out=out)
-
-
-def _measured(module: str, as_json: bool, **settings: Any) -> int:
-    import importlib
-    import sys
-    from pathlib import Path
-
-    import sonotheque
+    """Set two results beside each other: the ratio of every figure, what got worse, and how the machines differ."""
     from sonotheque.cli.output import document, say
-    from sonotheque.core.errors import NotFound
 
-    checkout = Path(sonotheque.__file__).parents[1]
-    if not (checkout / "benchmarks" / f"{module}.py").exists():
-        raise NotFound("the benchmarks are not part of the installed package: run this in a checkout of the source")
-    sys.path.insert(0, str(checkout))
-    measuring = importlib.import_module(f"benchmarks.{module}")
-    result = measuring.run(**settings)
+    comparing = benchmark("compare")
+    result = comparing.run(before=before, after=after, margin=percent / 100)
     if as_json:
         document(result)
     else:
-        say(measuring.text(result))
-    return 0
+        say(comparing.text(result, changed=changed))
+    return int(fail_on_worse and result["worse"] > 0)
+
+
+def readme(
+    results: str = typer.Option(
+        None, "--results", metavar="DIR", help="Folder of results [default: benchmarks/results]."
+    ),
+    folder: str = typer.Option(None, "--folder", metavar="DIR", help="Where the pages go [default: benchmarks]."),
+    check: bool = typer.Option(False, "--check", help="Write nothing; exit with 1 if the pages are not up to date."),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
+) -> int:
+    """Write the page of results with its tables and plots from the results that are there."""
+    from sonotheque.cli.output import document, say
+
+    writing = benchmark("readme")
+    result = writing.run(results=results, folder=folder, check=check)
+    if as_json:
+        document(result)
+    else:
+        say(writing.text(result))
+    return int(check and bool(result["changed"]))
