@@ -5,12 +5,14 @@ A plot is a function that draws one result on axes, or raises ``KeyError`` if th
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+_NAME_CHARS = 66  # of a bar: longer names go on below
 OURS, THEIRS, SECOND = "#1f6f54", "#b9bec4", "#d98c2b"
 _STYLE = {
     "figure.facecolor": "white",
@@ -89,7 +91,7 @@ def bars(
     drawn = axes.barh(range(len(names)), values, color=colours, height=0.7)
     said = [form.format(v) for v in values] if isinstance(form, str) else list(form)
     axes.bar_label(drawn, said, padding=3, fontsize=8)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, _NAME_CHARS) for name in names], fontsize=7.5)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     axes.margins(x=0.12)
@@ -105,17 +107,24 @@ def embed(axes: Any, r: dict[str, Any]) -> None:
         for n in (1, 2)
         for words, key, colour in _EMBED
     ]
-    axes.set_title(f"{r['model']}: seconds of sound a second")
+    axes.set_title(f"{r['model']}{' (stand-in)' if r.get('stand_in') else ''}: seconds of sound a second")
     bars(axes, *zip(*rows, strict=True), "x realtime")
 
 
 _EMBED = (("bare model", "bare", THEIRS), ("end to end", "end_to_end", OURS))
 
 
+def _short(model: str, told: dict[str, Any]) -> str:
+    """Return a model's name for a bar; a stand-in is called one wherever it stands."""
+    name = model.split("_", maxsplit=1)[0]
+    return f"{name} stand-in" if name == "perch" and told.get("stand_in") else name
+
+
 def engines(axes: Any, r: dict[str, Any]) -> None:
     """Draw what a core reaches with each engine and precision: ours that pass, ours that do not, and what people use."""
     rows = []
     for name, model in r["models"].items():
+        short = _short(name, model)
         for row in [*model["ways"], *model["beside"]]:
             told = row.get("vectors") or row.get("with_labels")
             if told and "failed" not in row:
@@ -123,15 +132,15 @@ def engines(axes: Any, r: dict[str, Any]) -> None:
                     THEIRS if not row["ours"] else OURS if row.get("verdict") in ("passes", "reference") else SECOND
                 )
                 output = "" if row.get("vectors") else ", with labels"
-                rows.append((f"{name.split('_')[0]}: {row['title']}{output}", told["x_realtime_per_core"], colour))
+                rows.append((f"{short}: {row['title']}{output}", told["x_realtime_per_core"], colour))
     axes.set_title("Embedding by engine and precision: seconds of sound a core-second")
-    axes.figure.set_figheight(max(3.4, 0.9 + 0.22 * len(rows)))
+    axes.figure.set_figheight(max(3.4, 0.9 + 0.32 * len(rows)))
     bars(
         axes,
         [n for n, *_ in rows],
         [v for _, v, _ in rows],
         [c for *_, c in rows],
-        "x realtime a core (orange: its vectors differ too much)",
+        "x realtime a core (orange: differs too much; grey: others)",
     )
 
 
@@ -235,8 +244,8 @@ def api(axes: Any, r: dict[str, Any]) -> None:
 def peers(axes: Any, r: dict[str, Any]) -> None:
     """Draw what programs reach on the same files."""
     rows = [row for row in r["contestants"] if row.get("x_realtime")]
-    names = [f"{row['title']} ({row['model'].split('_')[0]}, {row['output']})" for row in rows]
-    names = [name if len(name) < 70 else f"{name[:67]}..." for name in names]
+    names = [f"{row['title']} ({_short(row['model'], r)}, {row['output']})" for row in rows]
+    axes.figure.set_figheight(max(3.4, 0.9 + 0.34 * len(rows)))
     axes.set_title("The same files through what people use: seconds of sound a second")
     bars(
         axes,

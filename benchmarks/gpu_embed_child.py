@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bare import windows
+from embedder.engines.onnx_engine import import_onnxruntime
 from sonotheque.core.errors import Unavailable
 
 RATE_HZ, WINDOW = 32_000, 160_000
@@ -61,7 +62,7 @@ def onnx_runner(path: Path, precision: str, device: str) -> tuple[Runner, str]:
 
 def _tf32_session(path: Path) -> tuple[Runner, str]:
     """Open a session with the rounding that the engine of the program switches off: it is ONNX Runtime's own default on a card."""
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     wanted = "CUDAExecutionProvider"
     if wanted not in ort.get_available_providers():

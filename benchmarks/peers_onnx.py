@@ -27,6 +27,8 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from embedder.engines.onnx_engine import import_onnxruntime
+
 RATE_HZ, WINDOW = 32_000, 160_000
 PEAK = 0.25
 LOADERS, CHECKPOINT_BATCHES, TOP = 8, 200, 10  # its defaults
@@ -53,8 +55,7 @@ def load_windows(path: Path) -> Sound:
 
 def open_session(model: str, threads: int) -> Any:
     """Return a session over a whole graph, with the options of the script."""
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

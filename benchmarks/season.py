@@ -90,6 +90,7 @@ def rows_of(figure: dict[str, Any], price_eur: float, cores_a_node: int) -> list
         hours = HOURS / (figure["x_realtime_per_core"] * cores) + figure["startup_s"] / 3600
         found.append(
             {
+                "name": f"{figure['program']}, {figure['model']}, {figure['output']}, {nodes} nodes, by {figure['measured'].partition(':')[0]}",
                 **figure,
                 "nodes": nodes,
                 "cores": cores,
@@ -136,7 +137,7 @@ def from_embed(results: Path) -> Iterable[dict[str, Any]]:
             if isinstance(median, dict) and isinstance(median.get("steady_2"), int | float):
                 yield {
                     "program": "sonotheque",
-                    "model": str(told.get("model", path.stem)),
+                    "model": f"{told.get('model', path.stem)}{' stand-in' if told.get('stand_in') else ''}",
                     "output": str(one.get("output", "vectors + labels")),
                     "x_realtime_per_core": round(median["steady_2"] / 2, 2),
                     "startup_s": median.get("startup_s_2", 0.0),

@@ -11,7 +11,6 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from scipy.special import expit
@@ -21,6 +20,7 @@ from benchmarks.standin.frontend import frontend_weights
 from benchmarks.standin.onnx_graph import IR_VERSION, OPSET
 from benchmarks.standin.ops import Pads, Weights, channels_first, same_pads
 from benchmarks.standin.sounds import windows
+from embedder.engines.onnx_engine import import_onnxruntime
 
 Array = NDArray[np.float32]
 WINDOWS, LOGIT_MEAN, LOGIT_STD = 8, 2.0, 2.0
@@ -145,6 +145,6 @@ def _convolve(x: Array, weight: Array, stride: int, pads: list[Pads], group: int
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {"x": np.ascontiguousarray(x), "w": weight})
     return np.asarray(y)

@@ -119,6 +119,11 @@ def reference_of(name: str, weights: str | None = None) -> Candidate:
     raise Unavailable(f"{name} has nothing here to be compared with. {reasons}", kind="engine_missing")
 
 
+def faster_hint(name: str, weights: str | None) -> str:
+    """Return what to say to somebody whose weights run on one engine alone, though there are faster ones."""
+    return f".{_ONLY_TENSORFLOW}" if name == "perch_v2" and weights_kind(name, weights) == "savedmodel" else ""
+
+
 def not_for_these_weights(name: str, weights: str | None) -> str:
     """Return a sentence on what can run these weights, to end a message with."""
     kind = weights_kind(name, weights)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embedder.choosing.cache import alone, recall, remember
-from embedder.choosing.candidates import INT8, Candidate, candidates, not_for_these_weights
+from embedder.choosing.candidates import INT8, Candidate, candidates, faster_hint, not_for_these_weights
 from embedder.choosing.deciding import decide, unmeasured
 from embedder.choosing.machine import key_of
 from embedder.choosing.records import REFUSED, Choice, Measured
@@ -81,7 +81,10 @@ def choose(
         reasons = "; ".join(dict.fromkeys(f"{c.name}: {c.refusal}" for c in wanted))
         raise Unavailable(f"{name} cannot run as asked here. {reasons}", kind="engine_missing")
     if not everything and len(possible) == 1 and possible[0].precision == FULL_PRECISION:
-        return unmeasured(possible[0], asked=AUTO not in (engine, precision))
+        only = unmeasured(possible[0], asked=AUTO not in (engine, precision))
+        if engine == AUTO:
+            tell(f"{name}: {only.name} is used: {only.why}{faster_hint(name, weights)}")
+        return only
     measured, before = _measured(name, weights, possible, logits=logits, threads=threads, tell=tell, again=again)
     choice = decide(possible, measured, fixed_precision=precision != AUTO, before=before)
     if everything:

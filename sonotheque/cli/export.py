@@ -89,7 +89,7 @@ def export(
     )
     check_export(store, what, form, out, options)
     with opened(store, snapshot, skip_damaged=skip_damaged) as archive:
-        summary = run(archive, what, form, out, options, None if quiet else _progress()).to_json()
+        summary = run(archive, what, form, out, options, None if quiet else progress()).to_json()
     if as_json:
         document(summary)
     else:
@@ -114,7 +114,7 @@ def _say(summary: dict[str, object]) -> None:
             tell(f"  {one['path']} at {one['window_start_s']:g} s: {one['reason']}")
 
 
-def _progress() -> Callable[[int, int], None]:
+def progress() -> Callable[[int, int], None]:
     """Return what prints a line on stderr now and then, if an export takes a while."""
     from sonotheque.cli.output import tell
 

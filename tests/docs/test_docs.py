@@ -123,16 +123,26 @@ def test_the_readme_s_numbers_are_those_of_the_results():
     """Each number in the table of section "Numbers" stands in the results file as well."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("## Numbers", 1)[1].split("\n## ", 1)[0]
-    results = json.loads((ROOT / "benchmarks" / "results" / "embed-birdnet_v2.4.json").read_text(encoding="utf-8"))
-    m = results["median"]
-    for value, form in (
-        (m["end_to_end_2"], "{:.0f}"),
-        (m["end_to_end_1"], "{:.0f}"),
-        (m["bare_2"], "{:.0f}"),
-        (m["efficiency_2"], "{:.2f}"),
-        (m["two_against_one"], "{:.2f}"),
-        (results["engine"]["ratio"], "{:.2f}"),
-        (results["bytes_per_window_1536_float16"], "{:,.0f}"),
-        (results["memory_long_file"]["worker_mb"], "{:d}"),
-    ):
+    folder = ROOT / "benchmarks" / "results"
+    birdnet, perch, engines = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("embed-birdnet_v2.4", "embed-perch_v2", "engines")
+    )
+    values = [(birdnet["bytes_per_window_1536_float16"], "{:,.0f}"), (birdnet["memory_long_file"]["worker_mb"], "{:d}")]
+    for m in (birdnet["median"], perch["median"]):
+        values += [(m[f"{name}_{n}"], "{:.0f}") for name in ("end_to_end", "bare", "steady") for n in (1, 2)]
+        values += [(m["steady_efficiency_2"], "{:.2f}")]
+    values += [(perch["other_output"]["median"][f"steady_{n}"], "{:.0f}") for n in (1, 2)]
+    values += [
+        (way[output]["ms_per_window"], form)
+        for model, output, form in (
+            ("perch_v2", "vectors", "{:.1f}"),
+            ("perch_v2", "with_labels", "{:.0f}"),
+            ("birdnet_v2.4", "vectors", "{:.1f}"),
+        )
+        for way in engines["models"][model]["ways"]
+        if (way["engine"], way["precision"]) in {("onnx", "fp32"), ("litert", "fp32"), ("openvino", "bf16")}
+        and output in way
+    ]
+    for value, form in values:
         assert form.format(value) in section, f"{form.format(value)} is in the results and not in the README"
