@@ -24,7 +24,7 @@ LEAST_SCORE = 0.3
 COUNTS_SQL = f"""SELECT site, hour(local_start) AS hour, label, count(*) AS windows
 FROM predictions
 WHERE rank = 1 AND score >= {LEAST_SCORE}
-GROUP BY ALL ORDER BY site, hour, windows DESC"""
+GROUP BY ALL ORDER BY site, hour, windows DESC, label"""
 _OVERLAP_S = 0.5
 
 
