@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from embedder.choosing import choose
-
 from cluster.options import AUTO
 from cluster.payload import ModelChoice
+from embedder.choosing import choose
 from embedder.models import Embedder, load_model
 
 _LOADED: dict[ModelChoice, Embedder] = {}

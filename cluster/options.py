@@ -12,6 +12,7 @@ from sonotheque.core.errors import Invalid
 DTYPES = ("float16", "float32")
 CHANNELS = ("mean", "first")
 AUTO = "auto"
+HUB_SCHEME = "hf:"  # weights by an address and not by a path; `embedder.models.hub` reads it
 REFERENCE = "reference"  # the engine that the weights were published for; nothing is measured
 
 
@@ -135,7 +136,7 @@ class EmbedOptions:
         here = os.getcwd()  # not abspath: what ".." means behind a link is for the file system to say
 
         def whole(path: str | None) -> str | None:
-            return path and os.path.join(here, os.path.expanduser(path))
+            return path if not path or path.startswith(HUB_SCHEME) else os.path.join(here, os.path.expanduser(path))
 
         return replace(
             self,
