@@ -47,10 +47,14 @@ test: lint
 test-slow: setup-test
 	@SONOTHEQUE_HYPOTHESIS=explore $(BIN)/python -m pytest -m "slow or not slow"
 
-bench: setup
+$(VENV)/.set-up-bench: $(VENV)/.set-up requirements/engines.txt
+	@$(PIP) install --require-hashes -r requirements/engines.txt
+	@touch $@
+
+bench: $(VENV)/.set-up-bench
 	@$(BIN)/sonotheque bench
 
-bench-quick: setup
+bench-quick: $(VENV)/.set-up-bench
 	@$(BIN)/sonotheque bench --quick
 
 clean:

@@ -50,6 +50,7 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
     peaks = [measured(processes, seconds) for processes in sorted({1, cores})]
     tell("now the stages")
     told = child("roofline_stages", standin.onnx_no_dft.resolve(), seconds, one_thread=True)
+    peaks[0] = raised(peaks[0], kinds_reached(told["kinds"], told["stages"], counted, as_product, peaks[0]))
     stages = [reached(row, counted, as_product, peaks[0]) for row in told["stages"]]
     result = head | {
         "stand_in": "Perch 2 is a stand-in with random weights: for speed and size only, never for quality.",
@@ -62,6 +63,19 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
         "kinds": kinds_reached(told["kinds"], told["stages"], counted, as_product, peaks[0]),
     }
     return write(result, place(out, "roofline", quick=quick))
+
+
+def raised(peak: dict[str, Any], kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the peak, raised to the fastest part of the network where that was faster than the products made to find it.
+
+    A peak that something exceeds is none: an engine may find a better way for a shape of the network's than for those tried.
+    """
+    gflops = {engine: dict(by) for engine, by in peak["gflops"].items()}
+    for row in kinds:
+        if row.get("share_of_peak", 0.0) > 1.0:
+            seen = peak["gflops"][row["engine"]][row["precision"]] * row["share_of_peak"]
+            gflops[row["engine"]][row["precision"]] = max(gflops[row["engine"]][row["precision"]], round(seen, 1))
+    return peak | {"gflops": gflops}
 
 
 def headline(counted: list[dict[str, Any]], stages: list[dict[str, Any]]) -> list[str]:

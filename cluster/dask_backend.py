@@ -7,38 +7,23 @@ import logging
 import queue
 import time
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster, Security
 
 from cluster.backends import Ended, WorkerDied
+from cluster.dask_settings import SETTINGS
 from cluster.dask_worker import ONE_THREAD, ModelPlugin, load_spec, run_task
 from cluster.payload import ModelChoice, TaskPayload
+from cluster.specs.kinds import Cluster, Local, Tls
 from embedder.models import weights_status
-from sonotheque.core.errors import Invalid, Unavailable
+from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.model_spec import ModelSpec
 
-# Dask's defaults, changed where a measurement says so (design note 0003).
-SETTINGS: dict[str, Any] = {
-    "distributed.scheduler.allowed-failures": 1,  # a poison file costs two workers, then our own rule takes over
-    "distributed.scheduler.worker-ttl": "10 minutes",  # long calls into C hold the interpreter lock
-    "distributed.scheduler.no-workers-timeout": "30 minutes",
-    "distributed.comm.retry.count": 3,
-    "distributed.worker.memory.terminate": 0.95,
-    # Nobody looks at these here, and they take their samples from cores that the model could use.
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.system-monitor.interval": "10s",
-    "distributed.admin.system-monitor.gil.enabled": False,
-    # Ticks of the event loops (50 a second) and memory checks (10 a second) cost 3 % of two cores while nothing was done.
-    "distributed.admin.tick.interval": "1s",
-    "distributed.worker.memory.monitor-interval": "1s",
-    # Dask has the allocator give memory back at once; windows are megabytes, and fetching them anew each time is page faults.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 64 << 20,
-}
 _CONNECT_S = 30
 _SLOTS_EVERY_S = 5.0
+_ROLES = ("client", "scheduler", "worker")
 
 
 class DaskBackend:
@@ -53,10 +38,21 @@ class DaskBackend:
         Worker processes of a LocalCluster.
     scheduler : str, optional
         Address of a running scheduler, whose workers must have this program installed and see the same folders.
+    cluster : Cluster, optional
+        What a cluster file says of the workers; of a running scheduler only its TLS files count.
     """
 
-    def __init__(self, model: ModelChoice, *, job: int, workers: int = 1, scheduler: str | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelChoice,
+        *,
+        job: int,
+        workers: int = 1,
+        scheduler: str | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
         self._model, self._job, self._workers, self._scheduler = model, job, workers, scheduler
+        self._spec = cluster or Local()
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
@@ -88,7 +84,7 @@ class DaskBackend:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         dask.config.set(SETTINGS)
         if self._scheduler:
-            self._client = connect(self._scheduler)
+            self._client = connect(self._scheduler, tls=self._spec.tls)
         else:
             self._cluster = LocalCluster(
                 n_workers=self._workers,
@@ -97,6 +93,9 @@ class DaskBackend:
                 dashboard_address=None,
                 host="127.0.0.1",
                 silence_logs=logging.CRITICAL,
+                env=dict(self._spec.environment),
+                security=_security(self._spec.tls),
+                **({"memory_limit": self._spec.memory} if self._spec.memory else {}),
             )
             self._client = Client(self._cluster)
         choice = {"choice": asdict(self._model)}
@@ -149,7 +148,7 @@ class DaskBackend:
             self._cluster.close(timeout=2 if now else 10)
 
 
-def connect(address: str, module: str = "cluster.dask_worker") -> Client:
+def connect(address: str, module: str = "cluster.dask_worker", *, tls: Tls | None = None) -> Client:
     """Return a client of a running scheduler whose workers can run tasks of a module, one at a time each.
 
     Raises
@@ -160,8 +159,8 @@ def connect(address: str, module: str = "cluster.dask_worker") -> Client:
         If no scheduler answers, or its workers will not do.
     """
     try:
-        client = Client(address, timeout=_CONNECT_S)
-    except ValueError as error:
+        client = Client(address, timeout=_CONNECT_S, security=_security(tls))
+    except (TypeError, ValueError) as error:
         raise Invalid(
             f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
         ) from error
@@ -197,3 +196,14 @@ def _read(part_id: str, future: Future) -> Ended:
     if isinstance(error, KilledWorker):
         error = WorkerDied(str(error))
     return Ended(part_id, None, error)
+
+
+def _security(tls: Tls | None) -> Security:
+    """Return what connections need: encryption and a certificate of the one authority on both sides, or nothing."""
+    if tls is None:
+        return Security()
+    for file in (tls.ca, tls.cert, tls.key):
+        if not Path(file).is_file():
+            raise NotFound(f"tls: there is no file {file} on this machine; ca, cert and key are files in PEM format")
+    found = {f"tls_{role}_{what}": getattr(tls, what) for role in _ROLES for what in ("cert", "key")}
+    return Security(tls_ca_file=tls.ca, require_encryption=True, **found)

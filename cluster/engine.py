@@ -7,9 +7,26 @@ from collections.abc import Callable
 from cluster.options import AUTO, REFERENCE, EmbedOptions
 from cluster.payload import ModelChoice
 from cluster.settle import SettledStore
-from embedder.choosing import choose
+from embedder.choosing import choose, require_possible
+from embedder.models import require_weights
 from sonotheque.core.errors import Conflict, Invalid, Unavailable
 from sonotheque.core.model_spec import FULL_PRECISION
+
+
+def require_engine(options: EmbedOptions, settled: SettledStore) -> None:
+    """Look at weights, engine and precision before a plan is made and a job begun for them.
+
+    On nodes elsewhere only the words are looked at: weights may lie there and not here.
+
+    Raises
+    ------
+    NotFound, Invalid
+        As :func:`embedder.models.require_weights` and :func:`embedder.choosing.require_possible`.
+    """
+    if not options.scheduler:
+        require_weights(settled.model, options.weights)
+    engine = AUTO if options.engine == REFERENCE else options.engine
+    require_possible(settled.model, options.weights, engine=engine, precision=options.precision)
 
 
 def settle_engine(options: EmbedOptions, settled: SettledStore, tell: Callable[[str], None]) -> ModelChoice:
@@ -86,4 +103,6 @@ def _choice(
     options: EmbedOptions, settled: SettledStore, engine: str | None, precision: str, there: str | None
 ) -> ModelChoice:
     stamped_as = there if there and there != precision else None
-    return ModelChoice(settled.model, options.weights, options.threads, engine, precision, stamped_as)
+    return ModelChoice(
+        settled.model, options.weights, options.threads, engine, precision, stamped_as, logits=settled.top_k > 0
+    )

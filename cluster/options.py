@@ -28,12 +28,12 @@ _WORKER_BYTES_ELSE = 3 << 30
 
 
 def default_workers(model: str, weights: str | None = None) -> int:
-    """Return how many workers this machine holds: one a core, as far as memory goes; one for Perch on a GPU."""
+    """Return how many workers this machine holds: one a core, as far as memory goes; one for TensorFlow on a GPU."""
     import psutil
 
-    if model.startswith("perch") and os.path.exists("/dev/nvidia0"):
+    onnx = weights is not None and weights.lower().endswith(".onnx")
+    if model.startswith("perch") and not onnx and os.path.exists("/dev/nvidia0"):
         return 1
-    onnx = weights is not None and weights.endswith(".onnx")
     need = _WORKER_BYTES.get(model, _WORKER_BYTES_ONNX if onnx else _WORKER_BYTES_ELSE)
     return max(1, min(cores(), int(psutil.virtual_memory().total * 0.8) // need))
 
@@ -71,6 +71,8 @@ class EmbedOptions:
         Worker processes on this machine; 0: embed in this process, without Dask.
     scheduler : str or None
         Address of a running Dask scheduler; ``workers`` is then ignored.
+    cluster : str or None
+        A cluster file (``cluster/specs``); its workers and threads take the place of these.
     threads : int
         Threads of the model's engine in each worker.
     decoders : int
@@ -104,6 +106,7 @@ class EmbedOptions:
     retry_failed: bool = False
     workers: int = 1
     scheduler: str | None = None
+    cluster: str | None = None
     threads: int = 1
     decoders: int = 1
     engine: str = field(default_factory=lambda: os.environ.get("SONOTHEQUE_ENGINE", AUTO))
@@ -146,6 +149,7 @@ class EmbedOptions:
             weights=whole(self.weights),
             deployments=whole(self.deployments),
             times=whole(self.times),
+            cluster=whole(self.cluster),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class ModelChoice:
     precision : str
     stamped_as : str or None
         The store's precision, where it is another and somebody asked to mix.
+    logits : bool
+        Whether predictions are wanted: which engine is fastest may depend on it.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelChoice:
     engine: str | None = None
     precision: str = FULL_PRECISION
     stamped_as: str | None = None
+    logits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,5 +30,7 @@ def resume(
         told = JobFolder(store, number).read_json("job.json")
         if "options" in told:
             options = replace(EmbedOptions.from_json(told["options"]), store=store)
-            return embed(replace(options, workers=workers) if workers is not None else options, watcher)
+            if workers is not None:
+                options = replace(options, workers=workers, cluster=None)  # here, and not as a file says
+            return embed(options, watcher)
     raise Conflict(f"{store} has no job to resume: `sonotheque embed RECORDINGS --store {store}` starts one")

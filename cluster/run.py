@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.backends import Backend, InProcessBackend
 from cluster.coordinator import Coordinator
-from cluster.engine import settle_engine
+from cluster.engine import require_engine, settle_engine
 from cluster.estimate import PlanSummary, estimate
 from cluster.heart import Heart
 from cluster.inventory import Inventory, require_audio, take_inventory
@@ -38,6 +38,8 @@ from cluster.settle import (
     settle_store,
     settle_window_rule,
 )
+from cluster.specs.kinds import Cluster
+from cluster.specs.placing import model_on_nodes, on_nodes, paths_of, placed, require_runnable
 from cluster.sums import Books, RunReport
 from cluster.watcher import Progress, Silent, Speedometer, Watcher
 from sonotheque.core.errors import SonothequeError
@@ -57,6 +59,7 @@ class Prepared:
     settled: SettledStore
     inventory: Inventory
     plan: PlanSummary
+    cluster: Cluster | None = None
 
 
 def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
@@ -68,7 +71,9 @@ def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
         No audio, a store of another model or with other settings, a damaged part, a wrong option.
     """
     watcher = watcher or Silent()
+    options, cluster = placed(options)
     settled = settle_store(options)
+    require_engine(options, settled)
     roots = known_roots(options.store) if settled.ledger.live else []
     root = choose_root(options.sources, options.root, [r for r, prefix in roots if prefix == options.prefix])
     describer = describer_of(settled.options)
@@ -89,11 +94,11 @@ def prepare(options: EmbedOptions, watcher: Watcher | None = None) -> Prepared:
         dim=dim,
         top_k=settled.top_k,
         dtype=settled.dtype,
-        workers=None if options.scheduler else max(1, options.workers),
+        workers=None if options.scheduler and not cluster else max(1, options.workers),
         notes=notes_of(settled.options, len(inventory.settled)),
         deployments=describer.deployments,
     )
-    return Prepared(settled.options, settled, inventory, plan)
+    return Prepared(settled.options, settled, inventory, plan, cluster)
 
 
 def embed(options: EmbedOptions, watcher: Watcher | None = None) -> RunReport:
@@ -135,10 +140,11 @@ def require_work(options: EmbedOptions) -> None:
     SonothequeError
         What :func:`prepare` would find on its way to the first recording.
     """
+    require_runnable(*placed(options))
     choose_root(options.sources, options.root, ())
     require_store_name(options.absolute().store)
     if not os.path.isdir(options.store):
-        settle_store(options)
+        require_engine(options, settle_store(options))
         describer_of(options)
         require_audio(options.sources)
 
@@ -193,6 +199,7 @@ class Run:
         options = self.prepared.options.absolute()
         choice = settle_engine(options, self.prepared.settled, self.watcher.note)
         self.job.event("engine", engine=choice.engine, precision=choice.precision)
+        choice = model_on_nodes(choice, paths_of(self.prepared.cluster))
         backend = self._backend(choice)
         clean = False
         try:
@@ -219,7 +226,13 @@ class Run:
             return InProcessBackend(choice)
         from cluster.dask_backend import DaskBackend
 
-        return DaskBackend(choice, job=self.job.number, workers=options.workers, scheduler=options.scheduler)
+        return DaskBackend(
+            choice,
+            job=self.job.number,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            cluster=self.prepared.cluster,
+        )
 
     def _config(self, backend: Backend) -> StoreConfig:
         spec = backend.start()
@@ -234,10 +247,10 @@ class Run:
         store = self.prepared.options.absolute().store
         progress = str(JobFolder(store, self.job.number).file("progress"))
         decoders = self.prepared.options.decoders
-        return [
-            TaskPayload(store, config, part, inventory.root, inventory.prefix, choice, progress, decoders)
-            for part in parts
-        ]
+        store, root, progress = (
+            on_nodes(p, paths_of(self.prepared.cluster)) for p in (store, inventory.root, progress)
+        )
+        return [TaskPayload(store, config, part, root, inventory.prefix, choice, progress, decoders) for part in parts]
 
     def _plan_lines(self, parts: list[PartPlan]) -> Iterator[dict[str, Any]]:
         for part in parts:

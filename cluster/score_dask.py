@@ -15,7 +15,8 @@ import dask
 from distributed import CancelledError, Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed
 from distributed.comm import CommClosedError
 
-from cluster.dask_backend import SETTINGS, connect
+from cluster.dask_backend import connect
+from cluster.dask_settings import SETTINGS
 from cluster.score_stack import ProbeStack
 from cluster.score_task import ScoredPart, score_part
 from probes import Probe

@@ -34,6 +34,7 @@ _COLUMNS: Final = (
 )
 _SHOWN: Final = ("path", "site", "deployment", "start_s", "end_s", "local_start", "utc_start")
 
+_Best = tuple[NDArray[np.int32], NDArray[np.float32]]  # classes of each window and their logits, best first
 Progress = Callable[[int, int], None]  # windows done, windows in all
 
 
@@ -94,17 +95,20 @@ def predict(
         If the filter names what is not there, or there is none of the folders of recordings.
     """
     _require(archive.config, model, top_k)
+    where = where or SearchFilter()
+    if archive.config.top_k == 0 and (where.score_min, where.score_max, where.rank_max) != (None, None, None):
+        raise Invalid("scores and ranks choose among stored predictions, and this archive has none: leave them out")
     locator.require_there()
     query, parameters = archive.select(where, columns=_COLUMNS)
     most = "" if limit is None else f" LIMIT {int(limit)}"
     chosen = archive.sql(f"{query} ORDER BY path, start_sample{most}", parameters)
-    found = Predictions(_rows(chosen.slice(0, 0), model, np.empty((0, model.spec.n_classes), np.float32), top_k))
+    found = Predictions(_rows(chosen.slice(0, 0), model, _best(np.empty((0, len(model.classes)), np.float32), top_k)))
     tables, done = [found.table], 0
     for first, last in _chunks(chosen["path"].to_numpy(zero_copy_only=False)):
         rows = chosen.slice(first, last - first)
-        hearing = _Hearing(archive, model, locator, rows)
-        for at, logits in hearing.run():
-            tables.append(_rows(rows.take(at), model, logits, top_k))
+        hearing = _Hearing(archive, model, locator, rows, top_k)
+        for at, best in hearing.run():
+            tables.append(_rows(rows.take(at), model, best))
             found.windows += len(at)
         found.failures += hearing.failures
         done += rows.num_rows
@@ -141,15 +145,15 @@ def _chunks(paths: NDArray[Any]) -> Iterator[tuple[int, int]]:
 class _Hearing:
     """Hears some rows, whole recordings each, batch by batch."""
 
-    def __init__(self, archive: Archive, model: Embedder, locator: Locator, rows: pa.Table) -> None:
-        self._config, self._model, self._locator = archive.config, model, locator
+    def __init__(self, archive: Archive, model: Embedder, locator: Locator, rows: pa.Table, top_k: int) -> None:
+        self._config, self._model, self._locator, self._top_k = archive.config, model, locator, top_k
         self._paths = rows["path"].to_pylist()
         self._starts = rows["start_sample"].to_numpy()
         self._stored = archive.vectors_of(rows)
         self.failures: list[dict[str, Any]] = []
 
-    def run(self) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield places in the rows, and float32 (n, n_classes) logits of them; recording by recording."""
+    def run(self) -> Iterator[tuple[list[int], _Best]]:
+        """Yield places in the rows, and the best classes of each; recording by recording."""
         first = 0
         while first < len(self._paths):
             path = self._paths[first]
@@ -164,7 +168,7 @@ class _Hearing:
                 self.failures.append({"path": path, "windows": last - first, "reason": reason})
             first = last
 
-    def _recording(self, path: str, rows: range) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _recording(self, path: str, rows: range) -> Iterator[tuple[list[int], _Best]]:
         file = self._locator.find(path)
         batch: list[tuple[int, NDArray[np.float32]]] = []
         for found in self._windows(file, rows):
@@ -189,11 +193,11 @@ class _Hearing:
             f"{file} has no window at {at_s:g} s any more: it was cut short, or replaced, since it was embedded"
         )
 
-    def _heard(self, file: str, batch: list[tuple[int, NDArray[np.float32]]]) -> tuple[list[int], NDArray[np.float32]]:
+    def _heard(self, file: str, batch: list[tuple[int, NDArray[np.float32]]]) -> tuple[list[int], _Best]:
         at = [row for row, _ in batch]
         found = self._model.embed(np.stack([samples for _, samples in batch]), logits=True)
         cosine = _cosines(found.embeddings, self._stored[at])
-        if cosine.min() < COSINE_MIN:
+        if not cosine.min() >= COSINE_MIN:  # so that NaN is caught too
             worst = int(cosine.argmin())
             raise Damaged(
                 f"{file} gives another vector at {self._config.windows.seconds(int(self._starts[at[worst]])):g} s than the archive holds "
@@ -201,27 +205,34 @@ class _Hearing:
             )
         if found.logits is None:  # the weights have classes: `_require`
             raise Invalid(f"{self._model.spec.name} gave no logits")
-        return at, found.logits
+        return at, _best(found.logits, self._top_k)  # all logits of a day's recording would be a gigabyte
 
 
 def _cosines(ours: NDArray[np.float32], stored: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return float64 (n,); two vectors of nothing are alike."""
+    """Return float64 (n,); two vectors of nothing are alike, one of nothing is like no other."""
     a, b = ours.astype(np.float64), stored.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    products = (a * b).sum(axis=1)
-    cosines: NDArray[np.float64] = np.divide(products, lengths, out=np.ones(len(a)), where=lengths > 0)
+    one, other = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    alike = np.where((one == 0) & (other == 0), 1.0, 0.0)
+    cosines: NDArray[np.float64] = np.divide((a * b).sum(axis=1), one * other, out=alike, where=one * other != 0)
     return cosines
 
 
-def _rows(windows: pa.Table, model: Embedder, logits: NDArray[np.float32], top_k: int) -> pa.Table:
-    """Return a row for each window and class, best first."""
-    index, values = top_classes(logits, top_k)
+def _best(logits: NDArray[np.float32], top_k: int) -> _Best:
+    return top_classes(logits, top_k)
+
+
+def _rows(windows: pa.Table, model: Embedder, best: _Best) -> pa.Table:
+    """Return a row for each window and class, best first; what is repeated for each class is kept once."""
+    index, values = best
     n, k = index.shape
     repeated = windows.select(_SHOWN).take(np.repeat(np.arange(n), k))
+    for name in ("path", "site", "deployment"):
+        at = repeated.schema.get_field_index(name)
+        repeated = repeated.set_column(at, name, repeated[name].cast(pa.string()).dictionary_encode())
     labels = [model.classes[i] for i in index.ravel().tolist()]
     columns = {
         "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), n)),
-        "label": pa.array(labels, pa.string()),
+        "label": pa.array(labels, pa.string()).dictionary_encode(),
         "logit": pa.array(values.ravel()),
         "score": pa.array(model.scores(values).ravel()),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cluster.job import JobFolder, job_numbers
 from search_api.queries import found_window
 from search_api.search import SearchOptions, search
 from store import Archive, SearchHit, open_archive, read_config
@@ -31,6 +32,8 @@ def store_info(root: str) -> dict[str, Any]:
     return {
         "store": root,
         "model": config.model.to_json(),
+        "precision": config.model.precision,
+        "precision_mixed": _mixed(root),
         "dtype": config.dtype,
         "top_k": config.top_k,
         "window_s": config.model.window_s,
@@ -43,6 +46,12 @@ def store_info(root: str) -> dict[str, Any]:
         "bytes_per_window": round(snapshot.bytes / snapshot.live_rows, 1) if snapshot.live_rows else 0.0,
         "sites": sites,
     }
+
+
+def _mixed(root: str) -> bool:
+    """Tell whether any job was allowed to add vectors of another precision; ``verify`` counts them."""
+    told = (JobFolder(root, number).read_json("job.json") for number in job_numbers(root))
+    return any(t.get("options", {}).get("mix_precision") for t in told)
 
 
 def nearest_to_window(

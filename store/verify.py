@@ -108,8 +108,9 @@ def verify(root: str, planned: Iterable[PlannedKey], *, deep: bool = False) -> V
 def _precisions(ledger: Ledger, usual: str) -> dict[str, int]:
     counted: dict[str, int] = {}
     for _, file in ledger.live.values():
-        name = file.precision or usual
-        counted[name] = counted.get(name, 0) + file.windows
+        if file.windows:
+            name = file.precision or usual
+            counted[name] = counted.get(name, 0) + file.windows
     return dict(sorted(counted.items()))
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from embedder.choosing.choose import AUTO, choose
+from embedder.choosing.choose import AUTO, choose, require_possible
 from embedder.choosing.fidelity import FP32_COSINE, REDUCED_COSINE, Fidelity, compare
 from embedder.choosing.like import load_like
 from embedder.choosing.records import Choice, Measured
 
-__all__ = ["AUTO", "FP32_COSINE", "REDUCED_COSINE", "Choice", "Fidelity", "Measured", "choose", "compare", "load_like"]
+__all__ = [
+    "AUTO",
+    "FP32_COSINE",
+    "REDUCED_COSINE",
+    "Choice",
+    "Fidelity",
+    "Measured",
+    "choose",
+    "compare",
+    "load_like",
+    "require_possible",
+]

@@ -9,7 +9,7 @@ from embedder.choosing.cache import alone, recall, remember
 from embedder.choosing.candidates import INT8, Candidate, candidates, faster_hint, not_for_these_weights
 from embedder.choosing.deciding import decide, unmeasured
 from embedder.choosing.machine import key_of
-from embedder.choosing.records import REFUSED, Choice, Measured
+from embedder.choosing.records import RAN, REFUSED, Choice, Measured
 from embedder.choosing.survey import survey
 from embedder.engines import ENGINES, PRECISIONS
 from sonotheque.core.errors import Invalid, Unavailable
@@ -96,6 +96,22 @@ def choose(
     return choice
 
 
+def require_possible(name: str, weights: str | None, *, engine: str, precision: str) -> None:
+    """Refuse an engine or a precision that these weights cannot have anywhere; nothing is loaded.
+
+    Raises
+    ------
+    Invalid
+        No such engine or precision, or not for these weights.
+    """
+    _check_words(engine, precision)
+    if (engine, precision) == (AUTO, AUTO):
+        return
+    ways = candidates(name, weights, int8=True)
+    if not any(engine in (AUTO, c.engine) and precision in (AUTO, c.precision) for c in ways):
+        _built_in(name, weights, engine, precision)
+
+
 def _nothing(text: str) -> None:
     """Tell nobody."""
 
@@ -134,5 +150,7 @@ def _measured(
             f"{name}: measuring {', '.join(c.name for c in possible)}, once on this machine; this takes a minute or so"
         )
         measured = survey(name, weights, possible, logits=logits, threads=threads, tell=tell)
-        remember(key_of(name, weights, logits=logits, threads=threads), measured)
+        # If none ran, memory may have been short, or the machine busy: that must not stand for ever.
+        if any(m.state == RAN for m in measured):
+            remember(key_of(name, weights, logits=logits, threads=threads), measured)
         return measured, False

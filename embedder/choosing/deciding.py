@@ -50,7 +50,8 @@ def decide(
     ran = [m for m in order if m.state == RAN and m.fidelity is not None]
     if not ran:
         reasons = "; ".join(f"{m.name}: {m.reason}" for m in order)
-        raise Unavailable(f"no engine could run the model here. {reasons}", kind="engine_missing")
+        again = " (measured earlier; `sonotheque models engines NAME --again` tries once more)" if before else ""
+        raise Unavailable(f"no engine could run the model here{again}. {reasons}", kind="engine_missing")
     if passing:
         best = _fastest(passing)
         return Choice(best.engine, best.precision, _why(best, passing, before), tuple(order))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embedder.choosing.candidates import Candidate, reference_of
 from embedder.choosing.child import Child
 from embedder.choosing.records import FAILED, RAN, REFUSED, Measured
+from embedder.models.hub import is_hub_address
 from embedder.models.registry import model_info
 from sonotheque.core.errors import SonothequeError, Unavailable
 
@@ -74,6 +75,7 @@ def survey(
         bench = _Bench(name, weights, logits, threads, Path(folder))
         bench.write(frames)
         if runnable:
+            bench.fetch()
             tell(f"{name}: the reference runs")
             reference = bench.reference(reference_of(name, weights))
         children: dict[Candidate, Child] = {}
@@ -101,6 +103,13 @@ class _Bench:
     def __init__(self, name: str, weights: str | None, logits: bool, threads: int, folder: Path) -> None:
         self._name, self._weights, self._logits, self._threads = name, weights, logits, threads
         self._folder = folder
+
+    def fetch(self) -> None:
+        """Download what is named on the hub, if it is not here yet: here, because a child's time to load is limited."""
+        from embedder.models.onnx_files import find_onnx
+
+        if self._weights is not None and is_hub_address(self._weights):
+            find_onnx(self._weights)
 
     def write(self, frames: NDArray[np.float32] | None) -> None:
         """Put the windows where every process reads them."""

@@ -50,7 +50,7 @@ class OnnxNetwork:
         inputs = check_inputs(inputs, self.input_shape, self.where)
         try:
             found = self.session.run(list(self.outputs), {self.input_name: inputs})
-        except _errors() as error:
+        except onnx_errors() as error:
             raise Unavailable(
                 f"ONNX Runtime stopped in {self.where} on an input of shape {inputs.shape}: {first_lines(error)}; "
                 "try fewer rows at once or another engine"
@@ -95,11 +95,15 @@ def open_onnx(
     runtime = import_onnxruntime()
     expect_kind(content, "onnx")
     attempts = attempts_for(runtime.get_available_providers(), precision, device)
+    failures: list[str] = []
     for attempt in attempts:
         try:
             session = _open_session(runtime, content, attempt, threads)
-        except _errors() as error:
-            raise damaged(content, "ONNX Runtime", error) from error
+        except onnx_errors() as error:
+            if attempt is attempts[-1]:
+                raise damaged(content, "ONNX Runtime", error) from error
+            failures.append(f"{attempt.provider}: {first_lines(error)}")
+            continue
         provider = session.get_providers()[0]
         if provider == attempt.provider:
             break
@@ -107,7 +111,8 @@ def open_onnx(
     else:
         tried = ", ".join(attempt.provider for attempt in attempts) or "none"
         raise Unavailable(
-            f"ONNX Runtime {runtime.__version__} cannot run in {precision} on {device} here (providers tried: {tried}); "
+            f"ONNX Runtime {runtime.__version__} cannot run in {precision} on {device} here "
+            f"({'; '.join((f'providers tried: {tried}', *failures))}); "
             "use fp32 on the CPU, or install onnxruntime-gpu and the libraries that it names",
             kind="engine_missing",
         )
@@ -137,7 +142,10 @@ def _open_session(runtime: Any, content: Path | bytes, attempt: Attempt, threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = in_halves(content) if attempt.convert else content
     return runtime.InferenceSession(
-        source if isinstance(source, bytes) else str(source), options, providers=attempt.providers
+        source if isinstance(source, bytes) else str(source),
+        options,
+        providers=attempt.providers,
+        enable_fallback=0,  # its own one prints to the terminal, and goes on with providers that nobody asked for
     )
 
 
@@ -183,8 +191,8 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises: its exceptions have no common base but ``Exception``."""
+def onnx_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime, which must be installed, raises: its exceptions have no common base but ``Exception``."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")

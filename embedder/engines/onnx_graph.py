@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from embedder.engines.base import how_to_install
 from embedder.engines.contents import Shape, expect_kind, first_lines, name_of
 from embedder.engines.kept_files import kept, kept_name, made
+from embedder.engines.onnx_weights import check_weights
 from sonotheque.core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def read_graph(content: Path | bytes) -> Any:
     NotFound
         Kind ``no_weights``: no such file.
     Invalid
-        Kind ``invalid_weights``: not an ONNX file, or a damaged one.
+        Kind ``invalid_weights``: not an ONNX file, a damaged one, or one whose weights lie in another file.
     """
     onnx = _import_onnx()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
@@ -80,13 +81,18 @@ def read_graph(content: Path | bytes) -> Any:
 
     expect_kind(content, "onnx")
     try:
-        model = onnx.load_model_from_string(content) if isinstance(content, bytes) else onnx.load(str(content))
+        model = (
+            onnx.load_model_from_string(content)
+            if isinstance(content, bytes)
+            else onnx.load(str(content), load_external_data=False)
+        )
     except (DecodeError, ValidationError, ValueError, OSError) as error:
         raise Invalid(
             f"{name_of(content)} is damaged or cut short: {first_lines(error)}; fetch it again", kind="invalid_weights"
         ) from error
     if not model.graph.node:
         raise Invalid(f"{name_of(content)} holds no ONNX graph; fetch it again", kind="invalid_weights")
+    check_weights(model, onnx.helper.get_all_tensor_dtypes(), name_of(content))
     return model
 
 

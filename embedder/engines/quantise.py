@@ -15,7 +15,7 @@ import numpy as np
 from embedder.engines.base import how_to_install
 from embedder.engines.contents import check_inputs, first_lines
 from embedder.engines.kept_files import kept, kept_name
-from embedder.engines.onnx_engine import import_onnxruntime
+from embedder.engines.onnx_engine import import_onnxruntime, onnx_errors
 from embedder.engines.onnx_graph import describe
 from sonotheque.core.errors import Invalid, Unavailable
 
@@ -43,7 +43,8 @@ def quantised(path: Path, windows: NDArray[np.float32], *, digest: str, rows_max
     digest : str
         SHA-256 of ``path``, as hex digits.
     rows_max : int
-        Windows run at once while calibrating: every inner tensor of them is held.
+        Windows run at once while calibrating: every inner tensor of them is held. A graph of a fixed number of rows takes
+        that number, and as many windows as give whole batches.
 
     Raises
     ------
@@ -86,6 +87,7 @@ def _quantise(path: Path, batches: list[dict[str, Any]], target: Path) -> None:
             """Return the next windows, None after the last."""
             return next(self.left, None)
 
+    failures: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, *onnx_errors())
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it advises on the root logger to preprocess the graph, which the engines do
@@ -100,7 +102,7 @@ def _quantise(path: Path, batches: list[dict[str, Any]], target: Path) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+    except failures as error:
         raise Invalid(f"{path} cannot be quantised: {first_lines(error)}", kind="invalid_weights") from error
     finally:
         root.setLevel(level)

@@ -164,10 +164,20 @@ def _spectrogram_shape(bands: tuple[MelBand, ...], window_samples: int) -> tuple
     sizes = set()
     for band in bands:
         length = len(band.window)
-        if band.filters.ndim != 2 or band.filters.shape[1] != length // 2 + 1 or length % 2 or length > window_samples:
+        if (
+            band.filters.ndim != 2
+            or band.filters.shape[1] != length // 2 + 1
+            or length % 2
+            or not 0 < length <= window_samples
+        ):
             raise Invalid(
                 f"front end: a window of {length} samples with filters of shape {band.filters.shape}; expected an even "
-                f"number of at most {window_samples} samples and (bands, {length // 2 + 1})",
+                f"number of 2 to {window_samples} samples and (bands, {length // 2 + 1})",
+                kind="invalid_weights",
+            )
+        if band.hop_samples < 1:
+            raise Invalid(
+                f"front end: from one frame to the next are {band.hop_samples} samples, expected 1 or more",
                 kind="invalid_weights",
             )
         if band.window[0] != 0 or np.abs(band.window[1:] - band.window[:0:-1]).max() > ASYMMETRY_MAX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embedder.models.base import Embedded, Embedder, ModelInfo, Runtime, WeightsStatus
 from embedder.models.check import CheckResult, check_model
-from embedder.models.registry import DEFAULT_MODEL, MODELS, load_model, model_info, weights_status
+from embedder.models.registry import DEFAULT_MODEL, MODELS, load_model, model_info, require_weights, weights_status
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -18,5 +18,6 @@ __all__ = [
     "check_model",
     "load_model",
     "model_info",
+    "require_weights",
     "weights_status",
 ]

@@ -112,7 +112,7 @@ def read_graph(path: Path, schema: Any = None) -> TfliteGraph:
         model = schema.ModelT.InitFromPackedBuf(raw, 0)
     except (struct.error, IndexError, ValueError, TypeError) as error:
         raise Invalid(f"{path} is damaged or cut short: {error}", kind="invalid_weights") from error
-    graph = model.subgraphs[0]
+    graph = _network(model, path)
     found = any(tensor.name == EMBEDDING_TENSOR.encode() for tensor in graph.tensors)
     if not found or len(graph.outputs) != 1 or len(graph.inputs) != 1:
         raise Invalid(
@@ -124,7 +124,27 @@ def read_graph(path: Path, schema: Any = None) -> TfliteGraph:
     # Files of before 2020 keep the code in the older, one-byte field; in newer ones the larger of the two is right.
     codes = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "?") for code in model.operatorCodes]
     makers = {int(made): at for at, op in enumerate(graph.operators) for made in op.outputs}
-    return TfliteGraph(path, model, tuple(codes[op.opcodeIndex] for op in graph.operators), makers)
+    read = TfliteGraph(path, model, tuple(codes[op.opcodeIndex] for op in graph.operators), makers)
+    ends = (read.input, read.logits)
+    if not all(0 <= at < len(graph.tensors) for at in ends) or not shape_of(graph.tensors[read.logits]):
+        raise Invalid(f"{path} is damaged: its input or its output is no tensor of it", kind="invalid_weights")
+    return read
+
+
+def _network(model: Any, path: Path) -> Any:
+    """Return the first subgraph, if it has all of its parts; what a file leaves out is None."""
+    graph = model.subgraphs[0] if model.subgraphs else None
+    whole = graph is not None and not any(
+        part is None
+        for part in (graph.tensors, graph.operators, graph.inputs, graph.outputs, model.operatorCodes, model.buffers)
+    )
+    if graph is None or not whole or not all(_is_whole(op, model) for op in graph.operators):
+        raise Invalid(f"{path} holds no whole LiteRT network; fetch it again", kind="invalid_weights")
+    return graph
+
+
+def _is_whole(op: Any, model: Any) -> bool:
+    return op.inputs is not None and op.outputs is not None and op.opcodeIndex < len(model.operatorCodes)
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:

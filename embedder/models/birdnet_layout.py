@@ -77,8 +77,17 @@ def read_front_end(graph: TfliteGraph) -> FrontEndFacts:
     Raises
     ------
     UnknownLayout
-        If an operator is not the expected one, with its name: such a file runs whole.
+        If an operator is not the expected one, with its name, or has not what belongs to it: such a file runs whole.
     """
+    try:
+        return _read(graph)
+    except UnknownLayout:
+        raise
+    except (IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UnknownLayout(f"a part of its front end is not whole: {error}") from error
+
+
+def _read(graph: TfliteGraph) -> FrontEndFacts:
     names = [tensor.name for tensor in graph.subgraph.tensors]
     if CONCAT_TENSOR.encode() not in names:
         raise UnknownLayout(f"it has no tensor {CONCAT_TENSOR}")

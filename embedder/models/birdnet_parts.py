@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from embedder.engines import PRECISIONS, open_network
+from embedder.engines.contents import first_lines
 from embedder.models.birdnet_graph import UnknownLayout, cut, shape_of
 from embedder.models.birdnet_layout import FrontEndFacts, read_front_end
 from sonotheque.core.errors import Invalid
@@ -111,7 +112,7 @@ def split(graph: TfliteGraph, window_samples: int, *, verify: bool) -> Parts:
     Raises
     ------
     UnknownLayout
-        If the file is not laid out as expected, or the two front ends differ.
+        If the file is not laid out as expected, or the two front ends differ or cannot be compared.
     """
     facts = read_front_end(graph)
     front_end = facts.outside(window_samples)
@@ -122,7 +123,10 @@ def split(graph: TfliteGraph, window_samples: int, *, verify: bool) -> Parts:
         head=cut(graph, {graph.embedding: embedding}, [graph.logits]),
     )
     if verify:
-        differs = spectrogram_difference(graph, facts, check_windows(window_samples))
+        try:
+            differs = spectrogram_difference(graph, facts, check_windows(window_samples))
+        except (ValueError, RuntimeError) as error:  # LiteRT's own; Invalid is a ValueError
+            raise UnknownLayout(f"its own front end could not be run apart: {first_lines(error)}") from error
         if not differs <= SPECTROGRAM_TOLERANCE:  # not-a-number is a difference too
             raise UnknownLayout(f"its spectrograms differ from ours by {differs:.1g} of their largest value")
     return parts

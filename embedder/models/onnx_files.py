@@ -175,7 +175,7 @@ def read_list(path: Path, n_classes: int, *, header: bool = True) -> tuple[str, 
     try:
         text = path.read_text(encoding="utf-8-sig")
         names = _names(text, path.suffix.lower())
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise Invalid(f"{path} cannot be read as a class list: {error}", kind="invalid_weights") from error
     if header and len(names) == n_classes + 1 and path.suffix.lower() != ".json":
         names = names[1:]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 INT8 = "int8"
+CALIBRATION_ROWS = 4  # at once, where the file does not fix their number: every inner tensor of them is held
 
 
 @dataclass(slots=True)
@@ -108,7 +109,8 @@ class OnnxParts:
         if inputs != (self.plan.input,) or not (self._is_whole(outputs) or set(outputs) >= set(self.plan.outputs)):
             path = cut_cached(self.path, self.digest, inputs, outputs)
         if self.precision == INT8:
-            path = quantised(path, self._calibration(inputs), digest=file_sha256(path))
+            rows = self.plan.rows or CALIBRATION_ROWS
+            path = quantised(path, self._calibration(inputs), digest=file_sha256(path), rows_max=rows)
         return open_network(self.engine, path, outputs=outputs, precision=self.precision, threads=self.threads)
 
     def _is_whole(self, outputs: tuple[str, ...]) -> bool:
@@ -116,10 +118,11 @@ class OnnxParts:
         return self.whole and set(outputs) <= set(self.plan.outputs)
 
     def _calibration(self, inputs: tuple[str, ...]) -> Array:
-        """Return what this part of the graph is given of varied sound."""
-        frames = self.front_end(calibration_windows(self.info))
+        """Return what this part of the graph is given of varied sound; the windows again from the first to fill the last batch."""
+        windows, rows = calibration_windows(self.info), self.plan.rows or 1
+        frames = self.front_end(windows[np.arange(-(-len(windows) // rows) * rows) % len(windows)])
         if self.trunk is None or inputs == (self.front_end.tensor,):
             return frames
-        trunk, rows = self.trunk, self.plan.rows or 1
+        trunk = self.trunk
         pieces = [frames[at : at + rows] for at in range(0, len(frames), rows)]
         return np.concatenate([trunk.run(piece)[-1].copy() for piece in pieces])

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from embedder.models.base import ModelInfo
 
-PLAN_VERSION = 1  # of what is kept about a file: raised when plans are made differently
+PLAN_VERSION = 2  # of what is kept about a file: raised when plans are made differently
 EMBEDDING, LABEL = "embedding", "label"
 _FRAMES, _MELS = 500, 128  # of Perch 2's spectrogram
 _SPECTROGRAMS = ((_FRAMES, _MELS), (_FRAMES, _MELS, 1), (1, _FRAMES, _MELS))
 _FOURIER = ("DFT", "STFT")
+_PASSED_ON = ("Identity", "Cast", "Reshape", "Squeeze", "Flatten")  # give the numbers that they take
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def make_plan(path: Path, info: ModelInfo) -> OnnxPlan:
     walk = Walk.read(path)
     source = _input(walk, info, path)
     live = walk.live(source)
-    label = _logits(walk, info, live)
+    label = _logits(walk, info, live, path)
     embedding = _embedding(walk, info, label, live, path)
     head_inputs = _head_inputs(walk, embedding, label, live) if label else ()
     wanted = tuple(dict.fromkeys([embedding, *head_inputs]))
@@ -153,7 +154,7 @@ def _input(walk: Walk, info: ModelInfo, path: Path) -> str:
     )
 
 
-def _logits(walk: Walk, info: ModelInfo, live: set[str]) -> str:
+def _logits(walk: Walk, info: ModelInfo, live: set[str], path: Path) -> str:
     """Return the tensor of the raw logits, or an empty name."""
     outputs = walk.outputs
     found = [LABEL] if LABEL in outputs else walk.of_length(outputs, info.n_classes)
@@ -163,11 +164,29 @@ def _logits(walk: Walk, info: ModelInfo, live: set[str]) -> str:
         others = [name for name in matrices if name != EMBEDDING and walk.shape(name)[1] != info.dim]
         alone = len(matrices) == 1 and not _inner(walk, others, info, live)
         found = others if len(others) == 1 and len(matrices) <= 2 and not alone else []
-    if not found:
-        return ""
-    # A file that gives scores is taken before its last sigmoid: logits are what is stored.
-    made = walk.nodes[walk.maker[found[0]]] if found[0] in walk.maker else None
-    return str(made.input[0]) if made is not None and made.op_type == "Sigmoid" else found[0]
+    return _before_sigmoid(walk, found[0], path) if found else ""
+
+
+def _before_sigmoid(walk: Walk, output: str, path: Path) -> str:
+    """Return what an output was before its last sigmoid, itself if it has none: logits are what is stored, and not scores."""
+    made = walk.made_by(output)
+    direct = True
+    while made is not None and made.op_type in _PASSED_ON and made.input:
+        direct = direct and made.op_type in ("Identity", "Cast")
+        made = walk.made_by(made.input[0])
+    if made is None or made.op_type not in ("Sigmoid", "Softmax"):
+        return output
+    before, shape = str(made.input[0]), walk.shape(output)
+    same = (
+        len(shape) == 2 and shape[1] is not None and len(walk.shape(before)) == 2 and walk.shape(before)[1] == shape[1]
+    )
+    if made.op_type == "Softmax" or not (direct or same):
+        raise Invalid(
+            f"{path} gives probabilities, logits are needed: {walk.text([output])} comes of the {made.op_type} of "
+            f"{walk.text([before])}; export it without that last step",
+            kind="invalid_weights",
+        )
+    return before
 
 
 def _inner(walk: Walk, outputs: list[str], info: ModelInfo, live: set[str]) -> list[str]:

@@ -53,6 +53,11 @@ class Walk:
         """Return a tensor's shape; empty if nothing is known of it."""
         return self.shapes.get(name, ())
 
+    def made_by(self, name: str) -> Any | None:
+        """Return the node that gives a tensor, or None."""
+        i = self.maker.get(name)
+        return None if i is None else self.nodes[i]
+
     def needed(self, outputs: Iterable[str], *, instead: str = "") -> set[int]:
         """Return the nodes that tensors are made by, stopping at the tensor ``instead``."""
         todo, seen = list(outputs), set[int]()

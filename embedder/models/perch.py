@@ -150,6 +150,8 @@ def _start_tensorflow(threads: int) -> Any:
         import tensorflow
     except ImportError as error:
         raise Unavailable(f"TensorFlow cannot be imported ({error}); {INSTALL}", kind="engine_missing") from error
+    # On a card it multiplies in TF32 unless told not to: factors rounded to 10 bits, which is not what "fp32" says.
+    tensorflow.config.experimental.enable_tensor_float_32_execution(False)
     try:
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(threads)

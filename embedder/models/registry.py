@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embedder.engines.base import ENGINES, PRECISIONS
 from embedder.models.base import ModelInfo, WeightsStatus
-from embedder.models.hub import is_onnx
+from embedder.models.hub import is_hub_address, is_onnx
 from embedder.models.published import RECOMMENDED
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.model_spec import FULL_PRECISION
@@ -163,6 +163,33 @@ def _check_choice(engine: str | None, precision: str) -> None:
     for word, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
         if value is not None and value not in known:
             raise Invalid(f"there is no {word} {value!r}; choose one of {', '.join(known)}")
+
+
+def require_weights(name: str, weights: str | None) -> None:
+    """Look whether weights given as a path are there and are what they must be, as far as that is seen without loading them.
+
+    Raises
+    ------
+    NotFound
+        ``no_weights``, ``unknown_model``.
+    Invalid
+        ``invalid_weights``: a folder that lacks a part.
+    """
+    model_info(name)
+    if weights is None or name == "placeholder" or is_hub_address(weights):
+        return
+    if is_onnx(weights):
+        from embedder.models.onnx_files import find_onnx
+
+        find_onnx(weights)
+    elif name.startswith("perch"):
+        from embedder.models.perch_weights import local_folder
+
+        local_folder(weights)
+    else:
+        from embedder.models.birdnet_weights import find_weights
+
+        find_weights(weights)
 
 
 def weights_status(name: str, weights: str | None = None) -> WeightsStatus:

@@ -10,6 +10,7 @@ _ENGINE_HELP = (
     "tensorflow, onnx, openvino, litert."
 )
 _PRECISION_HELP = "auto (the default): the store's, for a new store the fastest that passes; fp32, bf16, fp16, int8."
+_CLUSTER_HELP = "A cluster as a YAML file: workers here, or what starts them elsewhere; see cluster/examples."
 _EPILOG = """Examples:
 
 sonotheque embed recordings --store archive --model birdnet_v2.4 --dry-run
@@ -17,6 +18,8 @@ sonotheque embed recordings --store archive --model birdnet_v2.4 --dry-run
 sonotheque embed recordings --store archive --model birdnet_v2.4 --timezone Europe/Paris --workers 4
 
 sonotheque embed recordings --store archive --scheduler tcp://node1:8786
+
+sonotheque embed recordings --store archive --cluster slurm.yaml --dry-run
 
 Run the same command again at any time: only what is missing or changed is done.
 Exit codes: 0 all files are accounted for; 3 some files failed; 9 stopped; others are errors."""
@@ -33,18 +36,23 @@ def embed(
     ),
     store: str = typer.Option(..., "--store", metavar="DIR", help="The store's folder; made if it is not there."),
     model: str = typer.Option(None, "--model", metavar="NAME", help=_MODEL_HELP),
-    weights: str = typer.Option(None, "--weights", metavar="PATH", help="A local copy of the model's weights."),
+    weights: str = typer.Option(
+        None, "--weights", metavar="PATH", help="The model's weights: a folder, a file, or hf:OWNER/NAME/FILE.onnx."
+    ),
     workers: int | None = typer.Option(
         None,
         "--workers",
         metavar="N",
         help="Worker processes here [default: one per core, as memory allows]; 0: no Dask.",
     ),
-    threads: int = typer.Option(1, "--threads", metavar="N", help="Threads of the model's engine in each worker."),
+    threads: int | None = typer.Option(
+        None, "--threads", metavar="N", help="Threads of the model's engine in each worker [default: 1]."
+    ),
     decoders: int = typer.Option(
         1, "--decoders", metavar="N", help="Decoder threads in each worker; several for a GPU."
     ),
     scheduler: str = typer.Option(None, "--scheduler", metavar="ADDRESS", help="Use a Dask scheduler that is running."),
+    cluster: str | None = typer.Option(None, "--cluster", metavar="FILE", help=_CLUSTER_HELP),
     engine: str = typer.Option("auto", "--engine", metavar="NAME", envvar="SONOTHEQUE_ENGINE", help=_ENGINE_HELP),
     precision: str = typer.Option(
         "auto", "--precision", metavar="NAME", envvar="SONOTHEQUE_PRECISION", help=_PRECISION_HELP
@@ -103,7 +111,7 @@ def embed(
     report: str = typer.Option(
         None, "--report", metavar="FILE", help="Also write the per-recording report here: .csv, .jsonl or .xlsx."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and do nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan, and what a cluster needs, and do nothing."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
@@ -114,10 +122,9 @@ def embed(
     from cluster.options import EmbedOptions, default_workers
     from cluster.report import require_target
     from cluster.run import embed as run
-    from cluster.run import prepare
     from cluster.settle import model_of
-    from sonotheque.cli.output import document, say
-    from sonotheque.cli.progress import plan_lines, watcher
+    from sonotheque.cli.placing import require_alone, show_plan
+    from sonotheque.cli.progress import watcher
 
     options = EmbedOptions(
         sources=tuple(sources),
@@ -142,23 +149,20 @@ def embed(
         retry_failed=retry_failed,
         workers=0 if workers is None else workers,
         scheduler=scheduler,
-        threads=threads,
+        cluster=cluster,
+        threads=1 if threads is None else threads,
         decoders=decoders,
         engine=engine,
         precision=precision,
         mix_precision=mix_precision,
     )
-    if workers is None:
+    require_alone(cluster, workers=workers, threads=threads)
+    if workers is None and cluster is None:
         options = replace_in(options, workers=default_workers(model_of(options), weights))
     if report:
         require_target("--report", Path(report))
     if dry_run:
-        plan = prepare(options, watcher(quiet=quiet)).plan
-        if as_json:
-            document(plan.to_json())
-        else:
-            say("\n".join(plan_lines(plan)))
-        return 0
+        return show_plan(options, as_json=as_json, quiet=quiet)
     seen = watcher(quiet=quiet)
     licence_notice(model_of(options), quiet=quiet)
     try:

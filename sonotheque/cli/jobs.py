@@ -179,6 +179,8 @@ def info(store: str = _STORE, as_json: bool = _JSON) -> int:
         f"{found['dtype']}), {size(found['bytes'])}, "
         f"{found['parts']} parts, snapshot {found['snapshot']}"
     )
+    if found["precision_mixed"]:
+        say(f"  a run was allowed to mix precisions: `sonotheque verify --store {store}` counts them")
     say(
         f"  window {found['window_s']:g} s, hop {found['hop_s']:g} s, rate factor {found['rate_factor']:g}, top {found['top_k']} predictions a window"
     )

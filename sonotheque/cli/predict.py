@@ -39,7 +39,10 @@ def predict(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file."),
     limit: int = typer.Option(None, "--limit", metavar="N", min=1, help="At most so many windows, by path and time."),
     weights: str = typer.Option(
-        None, "--weights", metavar="PATH", help="A local copy of the model's weights; the full file, with its classes."
+        None,
+        "--weights",
+        metavar="PATH",
+        help="The model's weights, a file or hf:OWNER/NAME/FILE.onnx; those with the classes.",
     ),
     threads: int = typer.Option(1, "--threads", metavar="N", min=1, help="Threads of the model's engine."),
     recordings: str = typer.Option(
@@ -103,7 +106,9 @@ def _write(found: Predictions, target: Path, *, overwrite: bool) -> None:
 def _say(found: Predictions, out: str | None) -> None:
     from sonotheque.cli.output import label, say, table, tell
 
-    if out:
+    if not found.windows and not found.failures:
+        say("no window matches")
+    elif out:
         say(f"{found.table.num_rows:,} predictions of {found.windows:,} windows written to {out}")
     else:
         rows = [

@@ -227,3 +227,15 @@ def test_every_stage_is_measured_in_every_engine_that_is_here(
     assert "| head | onnx fp32 | | not measured: no room |" in words
     assert "| **backbone** |" in words
     assert roofline.headline(counted, stages)[0].startswith("GFLOP a window: front end")
+
+
+def test_a_peak_that_something_exceeds_is_raised_to_it() -> None:
+    peak = {"processes": 1, "gflops": {"openvino": {"bf16": 200.0, "fp32": 100.0}}, "gb_s": {}}
+    rows = [
+        {"engine": "openvino", "precision": "bf16", "share_of_peak": 1.2},
+        {"engine": "openvino", "precision": "bf16", "share_of_peak": 1.1},
+        {"engine": "openvino", "precision": "fp32", "share_of_peak": 0.9},
+        {"engine": "openvino", "precision": "fp32"},
+    ]
+    assert roofline.raised(peak, rows)["gflops"] == {"openvino": {"bf16": 240.0, "fp32": 100.0}}
+    assert peak["gflops"]["openvino"]["bf16"] == 200.0

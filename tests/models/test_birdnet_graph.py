@@ -174,7 +174,101 @@ def _gone(model: Any, subgraph: Any) -> None:
     model.buffers[subgraph.tensors[166].buffer].data = None
 
 
+def _nothing_of_it(model: Any, subgraph: Any) -> None:
+    model.subgraphs = []
+
+
+def _no_subgraphs(model: Any, subgraph: Any) -> None:
+    model.subgraphs = None
+
+
+def _empty_subgraph(model: Any, subgraph: Any) -> None:
+    model.subgraphs = [type(subgraph)()]
+
+
+def _no_operators(model: Any, subgraph: Any) -> None:
+    subgraph.operators = None
+
+
+def _no_codes(model: Any, subgraph: Any) -> None:
+    model.operatorCodes = model.operatorCodes[:1]
+
+
+def _operator_without_inputs(model: Any, subgraph: Any) -> None:
+    subgraph.operators[3].inputs = None
+
+
+def _output_is_no_tensor(model: Any, subgraph: Any) -> None:
+    subgraph.outputs = np.array([len(subgraph.tensors)], dtype=np.int32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _nothing_of_it,
+        _no_subgraphs,
+        _empty_subgraph,
+        _no_operators,
+        _no_codes,
+        _operator_without_inputs,
+        _output_is_no_tensor,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_a_file_that_lacks_a_part_is_invalid(tmp_path: Path, change: Callable[[Any, Any], None]) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(pack(changed(change).model))
+    with pytest.raises(Invalid, match=r"broken\.tflite") as caught:
+        read_graph(path)
+    assert caught.value.kind == "invalid_weights"
+
+
+def _no_dense_weights(graph: TfliteGraph) -> None:
+    op = maker(graph, "FULLY_CONNECTED")
+    op.inputs = op.inputs[:1]
+
+
+def _bad_shape(graph: TfliteGraph) -> None:
+    graph.subgraph.tensors[maker(graph, "FULLY_CONNECTED").inputs[1]].shape = np.array([7, 7], dtype=np.int32)
+
+
+def _no_pieces(graph: TfliteGraph) -> None:
+    graph.subgraph.tensors[maker(graph, "GATHER").inputs[0]].shape = None
+
+
+def _no_buffer(graph: TfliteGraph) -> None:
+    graph.subgraph.tensors[maker(graph, "FULLY_CONNECTED").inputs[1]].buffer = len(graph.model.buffers)
+
+
+def _zero_hop(graph: TfliteGraph) -> None:
+    graph.subgraph.tensors[maker(graph, "GATHER").inputs[0]].shape = np.array([1, 1, 0], dtype=np.int32)
+
+
 class TestOtherLayouts:
+    @pytest.mark.parametrize(
+        "change", [_no_dense_weights, _bad_shape, _no_pieces, _no_buffer, _zero_hop], ids=lambda f: f.__name__
+    )
+    def test_a_front_end_that_is_not_whole_is_not_cut(self, change: Callable[[TfliteGraph], None]) -> None:
+        other = changed(lambda model, subgraph: None)
+        read_front_end(other)
+        change(other)
+        with pytest.raises(UnknownLayout):
+            split(other, WINDOW_SAMPLES, verify=False)
+
+    @pytest.mark.parametrize("error", [RuntimeError("failed to allocate"), ValueError("no such"), Invalid("damaged")])
+    def test_a_front_end_that_litert_cannot_run_leaves_the_network_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def broken(*args: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr("embedder.models.birdnet_parts.open_own_front_end", broken)
+        weights = self.written(tmp_path, lambda model, _: overwrite(model, BIAS_TENSOR, np.zeros(6522, np.float32)))
+        model = load_birdnet(model_info("birdnet_v2.4"), weights=weights)
+        assert model.front_end is None
+        assert "runs whole" in model.note
+        assert str(error) in model.note
+
     @pytest.mark.parametrize("change", [_rename, _turn, _flip_time, _lopsided, _gone], ids=lambda f: f.__name__)
     def test_other_tensors_are_not_cut(self, change: Callable[[Any, Any], None]) -> None:
         with pytest.raises(UnknownLayout):

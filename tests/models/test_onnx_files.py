@@ -81,6 +81,14 @@ class TestLists:
             read_list(path, 3)
         assert str(path) in caught.value.message
 
+    def test_a_list_that_cannot_be_opened(self, file: OnnxFile) -> None:
+        path = file.path.parent / "labels.csv"
+        for make in (lambda: None, path.mkdir):
+            make()
+            with pytest.raises(Invalid, match="cannot be read as a class list") as caught:
+                read_list(path, 3)
+            assert caught.value.kind == "invalid_weights"
+
     def test_two_text_files_are_not_guessed_between(self, file: OnnxFile) -> None:
         for name in ("labels_de.txt", "labels_en.txt"):
             put(file, name, "\n".join(NAMES))

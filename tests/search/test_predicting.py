@@ -136,6 +136,21 @@ def test_weights_without_classes_or_of_another_model_are_refused(made):
             asked(made, top_k=top_k)
 
 
+def test_scores_of_an_archive_without_predictions_choose_nothing(made):
+    for where in (SearchFilter(score_min=0.5), SearchFilter(rank_max=1), SearchFilter(score_max=0.5)):
+        with pytest.raises(Invalid, match="has none"):
+            asked(made, where)
+
+
+def test_a_vector_of_nothing_or_of_nan_is_like_no_other():
+    from search_api.predicting import _cosines
+
+    ours = np.array([[np.nan, 1.0], [0.0, 0.0], [0.0, 0.0], [3.0, 4.0]], np.float32)
+    stored = np.array([[1.0, 1.0], [3.0, 4.0], [0.0, 0.0], [6.0, 8.0]], np.float32)
+    found = _cosines(ours, stored)
+    assert np.isnan(found[0]) and found[1:].tolist() == [0.0, 1.0, 1.0]
+
+
 def cli(*words):
     command = [str(Path(sys.executable).parent / "sonotheque"), "predict", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -156,6 +171,8 @@ def test_the_command_prints_writes_and_fails_in_words(ours):
     again = cli("--store", store, "--recordings", ours / "audio", "--out", ours / "p.csv")
     assert again.returncode == 5 and "already there" in again.stderr
     assert cli("--store", store, "--out", ours / "p.xlsx").returncode == 2
+    nothing = cli("--store", store, "--recordings", ours / "audio", "--hours", "12:00-12:01")
+    assert nothing.returncode == 0 and "no window matches" in nothing.stdout
     min((ours / "audio").rglob("*.wav")).unlink()
     partly = cli("--store", store, "--recordings", ours / "audio")
     assert partly.returncode == 3 and "were not heard" in partly.stderr

@@ -10,6 +10,8 @@ import pytest
 
 from embedder.choosing import choose
 from embedder.choosing.cache import FILE
+from embedder.choosing.candidates import candidates
+from embedder.choosing.survey import survey
 from embedder.models import load_model
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from tests.embedder.choosing.conftest import Machine, loads
@@ -134,6 +136,25 @@ def test_everything_shows_what_is_not_here_too(machine: Machine) -> None:
         ("openvino fp16", "refused"),
     ]
     assert choice.measured[2].verdict == "refused: this CPU has no fp16 for onnx"
+
+
+def test_a_file_of_the_hub_is_fetched_before_any_process_has_to_be_quick(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, asked = machine({"onnx fp32": SLOW}), list[str]()
+
+    def find(named: str) -> None:
+        asked.append(named)
+        assert loads(weights) == []
+        raise Unavailable("no network", kind="download_failed")
+
+    monkeypatch.setattr("embedder.models.onnx_files.find_onnx", find)
+    with pytest.raises(Unavailable, match="no network") as caught:
+        survey("placeholder", "hf:o/n/x.onnx", candidates("placeholder", weights))
+    assert caught.value.kind == "download_failed"
+    assert asked == ["hf:o/n/x.onnx"]
+    assert survey("placeholder", weights, candidates("placeholder", weights))[0].state == "ran"
+    assert asked == ["hf:o/n/x.onnx"], "what is on this machine is not looked for on the hub"
 
 
 # What is known from before.

@@ -119,6 +119,49 @@ def test_no_file_is_not_found(tmp_path: Path) -> None:
         describe(tmp_path / "nothing.onnx")
 
 
+def test_weights_in_another_file_are_refused_with_the_way_on(path: Path, tmp_path: Path) -> None:
+    """Two networks of one graph and other weights would have one hash, and be one in the folder of kept parts."""
+    outside = tmp_path / "outside.onnx"
+    onnx.save(onnx.load(path), outside, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    for content in (outside, outside.read_bytes()):
+        with pytest.raises(
+            Invalid, match=r"another file \(weights\.bin\).*onnx\.save\(onnx\.load\(FILE\), ONE_FILE\)"
+        ) as caught:
+            describe(content)
+        assert caught.value.kind == "invalid_weights"
+    onnx.save(onnx.load(outside), tmp_path / "one.onnx")
+    assert describe(tmp_path / "one.onnx") == describe(path)
+
+
+@pytest.mark.parametrize("place", ["constant", "branch", "sparse"])
+def test_weights_in_another_file_are_found_wherever_they_are_named(path: Path, place: str) -> None:
+    model = onnx.load(path)
+    outer = onnx.numpy_helper.from_array(np.ones(3, np.float32), "outer")
+    outer.ClearField("raw_data")
+    outer.data_location = onnx.TensorProto.EXTERNAL
+    outer.external_data.add(key="location", value="beside.bin")
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=outer)
+    if place == "constant":
+        model.graph.node.append(constant)
+    elif place == "branch":
+        branch = onnx.helper.make_graph([constant], "branch", [], [])
+        model.graph.node.append(onnx.helper.make_node("If", ["flag"], ["y"], then_branch=branch, else_branch=branch))
+    else:
+        model.graph.sparse_initializer.add().values.CopyFrom(outer)
+    with pytest.raises(Invalid, match=r"beside\.bin"):
+        describe(model.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", [0, 99])
+def test_a_weight_of_no_known_type_is_invalid(path: Path, kind: int) -> None:
+    model = onnx.load(path)
+    model.graph.initializer[1].data_type = kind
+    onnx.save(model, path)
+    with pytest.raises(Invalid, match=f"dense.onnx is damaged: its weight B1 is of type {kind}") as caught:
+        describe(path)
+    assert caught.value.kind == "invalid_weights"
+
+
 # --- cutting ------------------------------------------------------------------------------------------------------
 
 

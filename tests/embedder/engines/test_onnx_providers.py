@@ -9,7 +9,7 @@ import pytest
 
 from embedder.engines import onnx_engine
 from embedder.engines.onnx_providers import CPU, CUDA, TENSORRT, attempts_for
-from sonotheque.core.errors import Unavailable
+from sonotheque.core.errors import Invalid, Unavailable
 from tests.embedder.engines import graphs
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra: engines)")
@@ -61,15 +61,20 @@ class _Session:
         return getattr(self.real, name)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, available: list[str], loadable: set[str]) -> list[str]:
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, available: list[str], loadable: set[str], failing: set[str] | None = None
+) -> list[str]:
     """Let ONNX Runtime list providers; those that cannot be loaded are left out of the session, as it really does."""
     import onnxruntime
 
     real, opened = onnxruntime.InferenceSession, []
 
-    def session(source: Any, options: Any, providers: list[Any]) -> _Session:
+    def session(source: Any, options: Any, providers: list[Any], enable_fallback: int = 1) -> _Session:
         first = providers[0] if isinstance(providers[0], str) else providers[0][0]
         opened.append(first)
+        assert not enable_fallback, "ONNX Runtime would print, and go on with what nobody asked for"
+        if first in (failing or set()):
+            raise RuntimeError(f"{first} lacks libcudnn")
         return _Session(real(source, options, providers=[CPU]), first if first in loadable else CPU)
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
@@ -103,3 +108,47 @@ def test_a_card_that_was_asked_for_is_not_replaced_by_the_cpu(monkeypatch: pytes
         with pytest.raises(Unavailable, match=CUDA) as caught:
             onnx_engine.open_onnx(path, precision=precision, device=device)
         assert caught.value.kind == "engine_missing"
+
+
+def test_a_provider_that_fails_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = graphs.dense_onnx(tmp_path / "dense.onnx")
+    opened = pretend(monkeypatch, [CUDA, CPU], {CUDA, CPU}, failing={CUDA})
+    network = onnx_engine.open_onnx(path)
+    assert opened == [CUDA, CPU]
+    assert network.runtime.device == "CPU"
+
+
+def test_the_last_that_fails_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = graphs.dense_onnx(tmp_path / "dense.onnx")
+    pretend(monkeypatch, [CUDA, CPU], {CUDA, CPU}, failing={CUDA, CPU})
+    with pytest.raises(Invalid, match=f"{CPU} lacks libcudnn") as caught:
+        onnx_engine.open_onnx(path)
+    assert caught.value.kind == "invalid_weights"
+
+
+def test_why_an_earlier_one_failed_is_told_where_the_last_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = graphs.dense_onnx(tmp_path / "dense.onnx")
+    pretend(monkeypatch, [TENSORRT, CUDA, CPU], {CPU}, failing={TENSORRT})
+    with pytest.raises(Unavailable, match=f"{TENSORRT} lacks libcudnn") as caught:
+        onnx_engine.open_onnx(path, precision="fp16")
+    assert caught.value.kind == "engine_missing"
+
+
+def test_the_real_library_prints_nothing_and_does_not_try_on_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    tried: list[object] = []
+
+    def create(self: object, providers: object, *more: object) -> None:
+        tried.append(providers)
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", create)
+    with pytest.raises(Invalid, match="no such device"):
+        onnx_engine.open_onnx(graphs.dense_onnx(tmp_path / "dense.onnx"), device="cpu")
+    assert tried == [[CPU]]
+    assert capsys.readouterr().out == ""

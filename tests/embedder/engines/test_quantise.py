@@ -15,7 +15,7 @@ from embedder.engines.quantise import quantised
 from sonotheque.core.errors import Invalid
 from tests.embedder.engines import graphs
 
-pytest.importorskip("onnx", reason="onnx is not installed (extra: engines)")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra: engines)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra: engines)")
 
 SHAPE = (1, graphs.BANDS, graphs.FRAMES)
@@ -75,3 +75,15 @@ def test_the_log_is_as_loud_as_before(path: Path, caplog: pytest.LogCaptureFixtu
     quantised(path, graphs.rows(3, *SHAPE), digest=digest_of(path))
     assert logging.getLogger().level == before
     assert caplog.records == []
+
+
+def test_what_onnx_runtime_refuses_while_calibrating_is_invalid(path: Path) -> None:
+    """Its exceptions are no RuntimeErrors."""
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(model, path)
+    assert describe(path).inputs["spectrogram"][0] == 3
+    with pytest.raises(Invalid, match="cannot be quantised") as caught:
+        quantised(path, graphs.rows(4, *SHAPE), digest=digest_of(path), rows_max=4)
+    assert caught.value.kind == "invalid_weights"
+    assert describe(quantised(path, graphs.rows(6, *SHAPE), digest=digest_of(path), rows_max=3)).is_quantised

@@ -1,0 +1,201 @@
+"""What would be started for a cluster: commands, job scripts and manifests, complete and ready for a shell."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
+from cluster.specs.kinds import Batch, Cluster, Gpu, Kubernetes, Local, Pbs, Slurm, Ssh, Started, Tls
+from cluster.specs.manifests import manifests
+from cluster.specs.placing import on_nodes
+from sonotheque.core.errors import Invalid
+
+_WAIT_S: Final = 600  # a worker without a scheduler ends itself
+_END: Final = "END_OF_SONOTHEQUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to start.
+
+    Attributes
+    ----------
+    title : str
+        What it is.
+    command : str
+        A line for a POSIX shell.
+    text : str or None
+        What the command reads: a job script, or manifests.
+    """
+
+    title: str
+    command: str
+    text: str | None = None
+
+    def shell(self) -> str:
+        """Return lines for a shell, the text as a here-document."""
+        below = "" if self.text is None else f" <<'{_END}'\n{self.text.rstrip()}\n{_END}"
+        return f"# {self.title}\n{self.command}{below}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
+        return asdict(self)
+
+
+def steps_of(cluster: Cluster) -> tuple[Step, ...]:
+    """Return what must be started for a cluster, in this order; nothing for workers that the run starts itself.
+
+    Raises
+    ------
+    Invalid
+        If a line of the file would end the text that it becomes a part of.
+    """
+    if isinstance(cluster, Local):
+        return ()
+    if isinstance(cluster, Kubernetes):
+        steps: tuple[Step, ...] = _kubernetes(cluster)
+    elif isinstance(cluster, Started):
+        steps = (_scheduler(cluster), *_workers(cluster))
+    else:
+        raise NotImplementedError(cluster.kind)
+    if any(_END in (step.text or "").splitlines() for step in steps):
+        raise Invalid(f"a line of the cluster file is {_END}, which ends what a shell reads; use another")
+    return steps
+
+
+def _scheduler(cluster: Started) -> Step:
+    host, _, port = cluster.scheduler.partition("://")[2].rpartition(":")
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", host.strip("[]"), "--port", port, "--no-dashboard"]
+    if cluster.tls:
+        command += ["--protocol", "tls", *_tls(cluster.tls)]
+    title = "The scheduler, on this machine; it runs until it is ended"
+    return Step(title, f"{_with(_settings(cluster), command)} &")
+
+
+def _workers(cluster: Started) -> tuple[Step, ...]:
+    if isinstance(cluster, Gpu):
+        return tuple(_gpu(cluster, device) for device in cluster.devices)
+    if isinstance(cluster, Ssh):
+        return tuple(_ssh(cluster, host) for host in cluster.hosts)
+    if isinstance(cluster, Slurm):
+        return (_job(cluster, "sbatch", slurm_script(cluster)),)
+    if isinstance(cluster, Pbs):
+        return (_job(cluster, "qsub", pbs_script(cluster)),)
+    raise NotImplementedError(cluster.kind)
+
+
+def _gpu(cluster: Gpu, device: int) -> Step:
+    # Before the engine is imported: TensorFlow takes all memory of all GPUs otherwise.
+    own = {"CUDA_VISIBLE_DEVICES": str(device), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    command = worker_command(cluster, sys.executable, 1, cluster.tls)
+    line = _with({**_settings(cluster), **own, **cluster.environment}, command)
+    return Step(f"A worker process on GPU {device}", f"{line} &")
+
+
+def _ssh(cluster: Ssh, host: str) -> Step:
+    remote = _with(_settings(cluster) | dict(cluster.environment), _on_node(cluster))
+    command = ["ssh", "-n", "-o", "BatchMode=yes"]  # -n: nothing to type; BatchMode: a key, or an end
+    if cluster.identity:
+        command += ["-i", cluster.identity]
+    command += [f"{cluster.user}@{host}" if cluster.user else host, remote]
+    return Step(f"{_many(cluster.workers)} on {host}", f"{shlex.join(command)} &")
+
+
+def _job(cluster: Batch, command: str, script: str) -> Step:
+    jobs = f"{cluster.jobs} jobs of" if cluster.jobs > 1 else "A job of"
+    return Step(f"{jobs} {_many(cluster.workers)}", command, script)
+
+
+def slurm_script(cluster: Slurm) -> str:
+    """Return the script for ``sbatch``: an array of jobs, one node each."""
+    cores = cluster.workers * cluster.threads
+    options = ["--job-name=sonotheque", "--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}"]
+    options.append(f"--time={_clock(cluster.walltime)}")
+    if cluster.jobs > 1:
+        options.append(f"--array=0-{cluster.jobs - 1}")
+    if cluster.memory:
+        options.append(f"--mem={_mebibytes(cluster)}M")
+    if cluster.partition:
+        options.append(f"--partition={cluster.partition}")
+    if cluster.account:
+        options.append(f"--account={cluster.account}")
+    if cluster.logs:
+        options.append(f"--output={cluster.logs}/sonotheque-{'%A_%a' if cluster.jobs > 1 else '%j'}.log")
+    return _script(cluster, "#SBATCH", options)
+
+
+def pbs_script(cluster: Pbs) -> str:
+    """Return the script for ``qsub``: an array of jobs, one node each; PBS has no array of one."""
+    memory = f":mem={_mebibytes(cluster)}mb" if cluster.memory else ""
+    options = ["-N sonotheque", f"-l select=1:ncpus={cluster.workers * cluster.threads}{memory}"]
+    options.append(f"-l walltime={_clock(cluster.walltime)}")
+    if cluster.jobs > 1:
+        options.append(f"-J 0-{cluster.jobs - 1}")
+    if cluster.queue:
+        options.append(f"-q {cluster.queue}")
+    if cluster.account:
+        options.append(f"-A {cluster.account}")
+    if cluster.logs:
+        options.append(f"-j oe -o {cluster.logs}/")
+    return _script(cluster, "#PBS", options)
+
+
+def worker_command(cluster: Started, python: str, workers: int, tls: Tls | None) -> list[str]:
+    """Return the command of worker processes, one part at a time each."""
+    command = [python, "-m", "dask", "worker", cluster.scheduler, "--nworkers", str(workers), "--nthreads", "1"]
+    command += ["--no-dashboard", "--death-timeout", str(_WAIT_S)]
+    if cluster.memory:
+        command += ["--memory-limit", str(cluster.memory)]
+    return command + (_tls(tls) if tls else [])
+
+
+def _on_node(cluster: Ssh | Batch) -> list[str]:
+    tls = cluster.tls and Tls(**{name: on_nodes(file, cluster.paths) for name, file in asdict(cluster.tls).items()})
+    command = worker_command(cluster, cluster.python, cluster.workers, tls)
+    if cluster.walltime:
+        # Workers take no more parts a while before they are ended; at half of a short time.
+        command += ["--lifetime", f"{max(cluster.walltime - _WAIT_S, cluster.walltime // 2)}s"]
+    return command
+
+
+def _script(cluster: Batch, mark: str, options: list[str]) -> str:
+    lines = ["#!/bin/bash", *(f"{mark} {option}" for option in (*options, *cluster.directives)), "set -e"]
+    variables = _settings(cluster) | dict(cluster.environment)
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([*lines, *cluster.setup, f"exec {shlex.join(_on_node(cluster))}", ""])
+
+
+def _kubernetes(cluster: Kubernetes) -> tuple[Step, ...]:
+    title = f"A scheduler and {_many(cluster.workers)} in pods, in the namespace {cluster.namespace}"
+    forward = f"kubectl --namespace {cluster.namespace} port-forward service/{cluster.name} 8786:8786 &"
+    return (
+        Step(title, "kubectl apply --filename -", manifests(cluster)),
+        Step("A way to the scheduler from this machine, at port 8786 of 127.0.0.1", forward),
+    )
+
+
+def _settings(cluster: Cluster) -> dict[str, str]:
+    return as_environment({**SETTINGS, **({REQUIRE_ENCRYPTION: True} if cluster.tls else {})})
+
+
+def _tls(tls: Tls) -> list[str]:
+    return ["--tls-ca-file", tls.ca, "--tls-cert", tls.cert, "--tls-key", tls.key]
+
+
+def _with(variables: dict[str, str], command: list[str]) -> str:
+    return shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *command])
+
+
+def _mebibytes(cluster: Batch) -> int:
+    return -(-(cluster.memory or 0) * cluster.workers // (1 << 20))
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _many(workers: int) -> str:
+    return f"{workers} worker process{'es' if workers != 1 else ''}"
