@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.api_server import Server, clip, cores, serving, start_times
+from benchmarks.api_text import middle
 from benchmarks.api_users import Ask, Tally, closed_loop, hits_of, nuisance, once, together
 from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.search_layout import Layout
 from benchmarks.search_store import make_search_store
+from benchmarks.telling import telling
 
 SCRATCH = Path(".bench")
 RESULTS = Path(__file__).parent / "results" / "api.json"
@@ -58,7 +60,7 @@ def run(
         Where the result is written.
     quiet : bool
     """
-    tell = _telling(quiet)
+    tell = telling(quiet)
     scratch = SCRATCH.resolve()
     seconds = 3.0 if quick else seconds
     store = archive(scratch, _QUICK_WINDOWS if quick else windows, quiet=quiet)
@@ -76,7 +78,7 @@ def run(
     with serving(store) as server:
         own = {"listening_s": server.listening_s, "ready_s": server.ready_s, "rss_mb": server.rss_mb()}
         result["start"] = starts or [own]
-        tell(f"ready after {_middle(result['start'], 'ready_s'):.2f} s")
+        tell(f"ready after {middle(result['start'], 'ready_s'):.2f} s")
         result["sound"] = by_sound(server, seconds, tell, _USERS[:2] if brief else _USERS)
         result["window"] = by_window(server, seconds)
         tell(f"by window: p95 {result['window']['one']['p95_ms']} ms")
@@ -217,18 +219,6 @@ def pictures(server: Server, count: int) -> dict[str, Any]:
             tally.latencies_ms.append(1000 * (time.perf_counter() - began))
         found[words] = tally.to_json()
     return found
-
-
-def _telling(quiet: bool) -> Any:
-    if quiet:
-        return lambda _: None
-    from sonotheque.cli.output import tell
-
-    return tell
-
-
-def _middle(rows: list[dict[str, float]], key: str) -> float:
-    return float(np.median([row[key] for row in rows]))
 
 
 def text(result: dict[str, Any]) -> str:

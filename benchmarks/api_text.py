@@ -15,8 +15,8 @@ def api_text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['data']}; {where['cpu']}; {load}; commit {where['commit']}.",
         "",
-        f"Start to listening {_middle(starts, 'listening_s'):.2f} s, to ready {_middle(starts, 'ready_s'):.2f} s "
-        f"(medians of {len(starts)}); {_middle(starts, 'rss_mb'):,.0f} MB resident.",
+        f"Start to listening {middle(starts, 'listening_s'):.2f} s, to ready {middle(starts, 'ready_s'):.2f} s "
+        f"(medians of {len(starts)}); {middle(starts, 'rss_mb'):,.0f} MB resident.",
         "",
         "| five seconds of sound: decode, model, search, probes | median ms | p95 ms | p99 ms | answers/s | statuses | own memory MB |",
         "|---|---:|---:|---:|---:|---|---:|",
@@ -69,5 +69,6 @@ def _loaded(name: str, row: dict[str, Any]) -> str:
     return f"{_row(name, row)} {row['own_mb_before']:,.0f} → {row['own_mb_after']:,.0f} |"
 
 
-def _middle(rows: list[dict[str, float]], key: str) -> float:
+def middle(rows: list[dict[str, float]], key: str) -> float:
+    """Return the median of one figure of several runs."""
     return float(np.median([row[key] for row in rows]))

@@ -28,6 +28,7 @@ from benchmarks.community import CHIFFCHAFF
 from benchmarks.envelope import write
 from benchmarks.machine import machine
 from benchmarks.store_maker import MADE, Shape, make_store, site_name
+from benchmarks.telling import telling
 from store import open_archive
 
 SCRATCH = Path(".bench")
@@ -61,7 +62,7 @@ def run(
     windows, pairs = (100_000, 2) if quick else (windows, pairs)
     shape = Shape.of(windows)
     stores = [make_store(SCRATCH, own, rebuild=rebuild, quiet=quiet).resolve() for own in (shape, DISTINCT)]
-    root, told, site = str(stores[0]), _progress(quiet), site_name(min(SITE, shape.sites - 1))
+    root, told, site = str(stores[0]), telling(quiet), site_name(min(SITE, shape.sites - 1))
     result: dict[str, Any] = {
         "what": "sonotheque bench store",
         "command": "sonotheque bench store " + ("--quick" if quick else f"--windows {windows} --pairs {pairs}"),
@@ -82,12 +83,6 @@ def run(
         for made in stores:
             shutil.rmtree(made)
     return result
-
-
-def _progress(quiet: bool) -> Callable[[str], None]:
-    from sonotheque.cli.output import tell
-
-    return (lambda _: None) if quiet else tell
 
 
 def _fresh(root: str, site: str, pairs: int) -> dict[str, Any]:

@@ -11,31 +11,8 @@ import soxr
 
 from embedder.audio.synthesis import CALLS, SAMPLE_RATE_HZ, compose
 
-RATE_HZ = 48_000
 MINUTE_S = 60.0
 _DISTINCT = 10
-
-
-def flac_minutes(folder: Path, minutes: int) -> Path:
-    """Write ``minutes`` FLAC files of a minute each, 48 kHz, 16 bit, one site and day; ten are distinct, the rest are links."""
-    folder = folder / f"flac-{minutes}" / "bench"
-    if folder.exists() and len(list(folder.iterdir())) == minutes:
-        return folder.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(1)
-    for i in range(minutes):
-        target = folder / f"20250510_{i // 60:02d}{i % 60:02d}00.flac"
-        if target.exists():
-            continue
-        if i < _DISTINCT:
-            sound, _ = compose(tuple(CALLS), MINUTE_S, rng)
-            sound = (
-                soxr.resample(sound, SAMPLE_RATE_HZ, RATE_HZ) + rng.standard_normal(round(MINUTE_S * RATE_HZ)) * 0.002
-            )
-            sf.write(target, np.clip(sound, -1, 1), RATE_HZ, subtype="PCM_16")
-        else:
-            os.link(folder / f"20250510_00{i % _DISTINCT:02d}00.flac", target)
-    return folder.parent
 
 
 def sound_minutes(folder: Path, minutes: int, rate_hz: int, kind: str) -> Path:

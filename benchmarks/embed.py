@@ -20,6 +20,7 @@ from benchmarks.embed_text import text
 from benchmarks.engine import engine_ratio
 from benchmarks.envelope import SCRATCH, envelope, place, write
 from benchmarks.size import bytes_per_window
+from benchmarks.telling import telling
 
 __all__ = ["run", "text"]
 
@@ -90,9 +91,7 @@ def run(
     quiet : bool
         No progress.
     """
-    from sonotheque.cli.output import tell as say
-
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = telling(quiet)
     SCRATCH.mkdir(exist_ok=True)
     minutes, pairs = (2, 1) if quick else (max(3, round(minutes)), pairs)
     options = f"--model {model}" + (f" --weights {weights}" if weights else "")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.corpus import flac_minutes
+from benchmarks.corpus import sound_minutes
 from benchmarks.embed_runs import Job
 from benchmarks.engines_data import recordings, recordings_folder, sets
 from benchmarks.engines_text import headline, text
@@ -21,6 +21,7 @@ from benchmarks.engines_ways import BIRDNET, PERCH, Way, ways
 from benchmarks.envelope import SCRATCH, envelope, place, write
 from benchmarks.same_answers import measure as same_answers
 from benchmarks.standin import StandIn, ensure
+from benchmarks.telling import telling
 from embedder.models import model_info
 
 __all__ = ["run", "text"]
@@ -71,9 +72,7 @@ def run(
     RuntimeError
         If no model could be measured; with what each said.
     """
-    from sonotheque.cli.output import tell as say
-
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = telling(quiet)
     SCRATCH.mkdir(exist_ok=True)
     size = QUICK if quick else BRIEF if brief else FULL
     options = " ".join([*(f"--model {name}" for name in models or ()), *(["--quick"] if quick else [])])
@@ -126,7 +125,7 @@ def _same_answers(
         Job(way.model, way.weights, way.engine, way.precision, logits=False) for way in all_of_them if way.key in ran
     ]
     folder = recordings_folder()
-    sources = recordings(folder) if folder is not None else [str(flac_minutes(SCRATCH, 10))]
+    sources = recordings(folder) if folder is not None else [str(sound_minutes(SCRATCH, 10, 48_000, "flac"))]
     if len(jobs) < 2:
         return {"failed": "there are no two ways to compare"}
     try:

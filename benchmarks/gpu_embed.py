@@ -22,6 +22,7 @@ from benchmarks.envelope import SCRATCH, envelope, place, write
 from benchmarks.gpu_embed_child import SAMPLE
 from benchmarks.peers_run import ROOT, module
 from benchmarks.standin import StandIn, ensure
+from benchmarks.telling import telling
 from sonotheque.core.errors import Unavailable
 
 BATCHES, QUICK_BATCHES = (1, 8, 32, 128, 512), (8, 64)
@@ -71,8 +72,6 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
     Unavailable
         If there is no GPU, or no engine here can use it.
     """
-    from sonotheque.cli.output import tell as say
-
     found = gpus()
     if not found:
         raise Unavailable(
@@ -84,7 +83,7 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
     )
     standin = _stand_in()
     batches, seconds = (QUICK_BATCHES, QUICK_SECONDS) if quick else (BATCHES, SECONDS)
-    rows = measure(settings(standin, "gpu"), "gpu", batches, seconds, (lambda _: None) if quiet else say)
+    rows = measure(settings(standin, "gpu"), "gpu", batches, seconds, telling(quiet))
     if all("failed" in row for row in rows):
         raise Unavailable(
             f"no engine here can embed on {found[0]['name']}: " + "; ".join(f"{r['name']}: {r['failed']}" for r in rows)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks import search_data
 from benchmarks.machine import machine
+from benchmarks.telling import telling
 from sonotheque.core.errors import Unavailable
 from store.index.cuda import CudaDevice, gpu_devices
 from store.index.device import Device, gpu_reason
@@ -58,7 +59,7 @@ def run(
         raise Unavailable(f"the search on a GPU cannot be measured here: {reason}")
     sizes = [100_000] if quick else sorted({min(_DRAWN, windows), windows})
     repeats = min(repeats, 5) if quick else repeats
-    told = _progress(quiet)
+    told = telling(quiet)
     found = gpu_devices()
     rates = [CudaDevice(number).copy_gb_s(_COPIED_BYTES) for number, *_ in found]
     told(f"{len(found)} GPUs copy at {', '.join(f'{r:,.0f}' for r in rates)} GB/s")
@@ -185,12 +186,6 @@ def _median_s(search: Callable[[], Any], repeats: int) -> float:
         search()
         took.append(time.perf_counter() - began)
     return statistics.median(took)
-
-
-def _progress(quiet: bool) -> Callable[[str], None]:
-    from sonotheque.cli.output import tell
-
-    return (lambda _: None) if quiet else tell
 
 
 def text(result: dict[str, Any]) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import search_peers
+from benchmarks.corpus import sound_minutes
 from benchmarks.envelope import SCRATCH, envelope, place, write
-from benchmarks.peers_data import minutes_of
 from benchmarks.peers_published import published
 from benchmarks.peers_run import Contestant, measured, module
 from benchmarks.peers_text import text
 from benchmarks.standin import StandIn, ensure
+from benchmarks.telling import telling
 
 __all__ = ["run", "text"]
 
@@ -48,9 +49,7 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
     quiet : bool
         No progress.
     """
-    from sonotheque.cli.output import tell as say
-
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = telling(quiet)
     SCRATCH.mkdir(exist_ok=True)
     cores = len(os.sched_getaffinity(0))
     minutes, rounds = (QUICK_MINUTES, 1) if quick else (min(max(MINUTES_LEAST, MINUTES_A_CORE * cores), A_DAY), ROUNDS)
@@ -155,8 +154,8 @@ def by_turns(
     """
     runs: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
-    folders = {model: minutes_of(SCRATCH, minutes, *form).resolve() for model, form in SOURCES.items()}
-    first = {model: minutes_of(SCRATCH, 1, *form).resolve() for model, form in SOURCES.items()}
+    folders = {model: sound_minutes(SCRATCH, minutes, *form).resolve() for model, form in SOURCES.items()}
+    first = {model: sound_minutes(SCRATCH, 1, *form).resolve() for model, form in SOURCES.items()}
     for number in range(-1, rounds):
         for one in all_of_them:
             if one.key in failed or (number < 0 and not one.key.startswith("ours")):

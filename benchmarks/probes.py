@@ -16,6 +16,7 @@ from benchmarks.search_children import child
 from benchmarks.search_layout import Layout
 from benchmarks.search_peers import environment
 from benchmarks.search_store import make_search_store
+from benchmarks.telling import telling
 
 SCRATCH = Path(".bench")
 RESULTS = Path(__file__).parent / "results" / "probes.json"
@@ -50,7 +51,7 @@ def run(
         Where the result is written.
     quiet : bool
     """
-    tell = _telling(quiet)
+    tell = telling(quiet)
     scratch = SCRATCH.resolve()
     folder = scratch / "probes"
     make_set(folder)
@@ -100,14 +101,6 @@ def _demo(scratch: Path) -> str:
         embed(options)
         (folder / "made").touch()
     return str(folder / "store")
-
-
-def _telling(quiet: bool) -> Any:
-    if quiet:
-        return lambda _: None
-    from sonotheque.cli.output import tell
-
-    return tell
 
 
 def _median(runs: list[dict[str, Any]], key: str = "wall_s") -> float:

@@ -7,7 +7,6 @@ itself on one core. The share reached is operations / CPU time / peak of the sam
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks.envelope import SCRATCH, envelope, place, write
@@ -16,6 +15,7 @@ from benchmarks.roofline_peak import measured
 from benchmarks.roofline_text import text
 from benchmarks.search_children import child
 from benchmarks.standin import ensure
+from benchmarks.telling import telling
 
 __all__ = ["run", "text"]
 
@@ -37,9 +37,7 @@ def run(*, quick: bool = False, out: str | None = None, quiet: bool = False) -> 
     quiet : bool
         No progress.
     """
-    from sonotheque.cli.output import tell as say
-
-    tell: Callable[[str], None] = (lambda _: None) if quiet else say
+    tell = telling(quiet)
     SCRATCH.mkdir(exist_ok=True)
     seconds, cores = QUICK_SECONDS if quick else SECONDS, len(os.sched_getaffinity(0))
     head = envelope("roofline", "--quick" if quick else "", "windows of 5 s of noise with a tone, in memory")

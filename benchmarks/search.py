@@ -24,6 +24,7 @@ from benchmarks.search_measure import kth_cosines, open_rows
 from benchmarks.search_peers import ALL, beside
 from benchmarks.search_store import MADE, make_search_store, words
 from benchmarks.search_text import text
+from benchmarks.telling import telling
 
 __all__ = ["run", "text"]
 
@@ -83,7 +84,7 @@ def run(
         Of the generated vectors.
     """
     SCRATCH.mkdir(exist_ok=True)
-    tell = _progress(quiet)
+    tell = telling(quiet)
     windows, queries = (QUICK_WINDOWS, QUICK_QUERIES) if quick else (windows, queries)
     where = machine()
     folders: list[Path] = []
@@ -125,12 +126,6 @@ def run(
         for each in folders:
             shutil.rmtree(each)
     return result
-
-
-def _progress(quiet: bool) -> Callable[[str], None]:
-    from sonotheque.cli.output import tell
-
-    return (lambda _: None) if quiet else tell
 
 
 def _command(

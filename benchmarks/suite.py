@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.calling import is_there
 from benchmarks.envelope import SCRATCH, envelope, place, write
 from benchmarks.suite_parts import PARTS, Part, Size
+from benchmarks.telling import telling
 
 FULL_S, QUICK_S = 590.0, 56.0  # ten minutes and one, less what it takes to start and to end the last part
 _PATIENCE = 2.5  # times what a part needs about: on a slow or busy machine the first parts are done, rather than none
@@ -51,9 +52,7 @@ def run(
     within_s : float, optional
         Instead of the minute, or the ten.
     """
-    from sonotheque.cli.output import tell
-
-    say: Callable[[str], None] = (lambda _: None) if quiet else tell
+    say = telling(quiet)
     within_s = within_s or (QUICK_S if quick else FULL_S)
     result = envelope(
         "", "--quick" if quick else "", "synthetic recordings and generated archives; each part states its own"

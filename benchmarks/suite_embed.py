@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus import flac_minutes
+from benchmarks.corpus import sound_minutes
 from benchmarks.envelope import SCRATCH, envelope, write
 
 PERCH = "perch_v2"
@@ -47,7 +47,7 @@ def run(
     SCRATCH.mkdir(exist_ok=True)
     options = f"--model {models[0]} --minutes {minutes}"
     result = envelope("embed", options, f"{minutes} synthetic FLAC files of 60 s, 48 kHz, 16 bit, mono")
-    source = flac_minutes(SCRATCH, minutes)
+    source = sound_minutes(SCRATCH, minutes, 48_000, "flac")
     rows: list[dict[str, Any]] = []
     refused: dict[str, str] = {}
     for model in models:
@@ -55,7 +55,7 @@ def run(
             weights = _stand_in() if model == PERCH else None
             if choose:
                 once(
-                    flac_minutes(SCRATCH, 1), model, weights, 1, "auto"
+                    sound_minutes(SCRATCH, 1, 48_000, "flac"), model, weights, 1, "auto"
                 )  # the choice is kept, and is not a part of the job
             for count in sorted(w for w in workers if w <= len(os.sched_getaffinity(0))):
                 rows.append(once(source, model, weights, count, "auto" if choose else "reference"))

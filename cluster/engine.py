@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cluster.options import AUTO, REFERENCE, EmbedOptions
+from cluster.options import REFERENCE, EmbedOptions
 from cluster.payload import ModelChoice
 from cluster.settle import SettledStore
 from embedder.choosing import choose, require_possible
+from embedder.engines.base import AUTO
 from embedder.models import require_weights
 from sonotheque.core.errors import Conflict, Invalid, Unavailable
 from sonotheque.core.model_spec import FULL_PRECISION

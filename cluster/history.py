@@ -14,7 +14,8 @@ from typing import Any
 
 from cluster.history_table import SOURCE, JobRow, spread
 from cluster.job import RUNNING, STOPPING, JobFolder, job_numbers
-from cluster.options import AUTO, REFERENCE, EmbedOptions
+from cluster.options import REFERENCE, EmbedOptions
+from embedder.engines.base import AUTO
 from sonotheque.core.outcome import Outcome
 from sonotheque.core.recording import printable_path
 from store import read_config

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sonotheque.core.errors import Invalid, NotFound, Unavailable
+from cluster.report import require_target
+from sonotheque.core.errors import Unavailable
 
 SOURCE = "sonotheque"
 TERMS = "true seconds of the files done; over the whole wall time, planning and start-up included"
@@ -176,19 +177,8 @@ def history_document(rows: Sequence[JobRow]) -> dict[str, Any]:
 
 
 def require_history_target(target: Path) -> None:
-    """Look at where a history is to be written.
-
-    Raises
-    ------
-    Invalid
-        If its ending names no format.
-    NotFound
-        If its folder is not there.
-    """
-    if target.suffix.lower() not in ENDINGS:
-        raise Invalid(f"--out {target}: the ending says the format, and must be .csv or .json")
-    if not target.parent.is_dir():
-        raise NotFound(f"--out {target}: there is no folder {target.parent}; make it, or choose another")
+    """Look at where a history is to be written; raises as :func:`cluster.report.require_target`."""
+    require_target("--out", target, ENDINGS)
 
 
 def export_history(rows: Sequence[JobRow], target: Path) -> None:

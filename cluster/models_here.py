@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from cluster.options import AUTO
 from cluster.payload import ModelChoice
 from embedder.choosing import choose
+from embedder.engines.base import AUTO
 from embedder.models import Embedder, load_model
 from sonotheque.core.errors import Unavailable
 

@@ -6,13 +6,12 @@ import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from embedder.engines.base import ENGINES, PRECISIONS
+from embedder.engines.base import AUTO, ENGINES, PRECISIONS
+from embedder.models.hub import is_hub_address
 from sonotheque.core.errors import Invalid
 
 DTYPES = ("float16", "float32")
 CHANNELS = ("mean", "first")
-AUTO = "auto"
-HUB_SCHEME = "hf:"  # weights by an address and not by a path; `embedder.models.hub` reads it
 REFERENCE = "reference"  # the engine that the weights were published for; nothing is measured
 
 
@@ -139,7 +138,7 @@ class EmbedOptions:
         here = os.getcwd()  # not abspath: what ".." means behind a link is for the file system to say
 
         def whole(path: str | None) -> str | None:
-            return path if not path or path.startswith(HUB_SCHEME) else os.path.join(here, os.path.expanduser(path))
+            return path if not path or is_hub_address(path) else os.path.join(here, os.path.expanduser(path))
 
         return replace(
             self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -126,8 +126,8 @@ def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
         return
 
 
-def require_target(option: str, target: Path) -> None:
-    """Look at where a report is to be written, before the work whose report it is.
+def require_target(option: str, target: Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Look at where a table is to be written, before the work that it tells of; its ending must be one of ``endings``.
 
     Raises
     ------
@@ -136,8 +136,9 @@ def require_target(option: str, target: Path) -> None:
     NotFound
         If its folder is not there.
     """
-    if target.suffix.lower() not in ENDINGS:
-        raise Invalid(f"{option} {target}: the ending says the format, and must be .csv, .jsonl or .xlsx")
+    if target.suffix.lower() not in endings:
+        words = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise Invalid(f"{option} {target}: the ending says the format, and must be {words}")
     if not target.parent.is_dir():
         raise NotFound(f"{option} {target}: there is no folder {target.parent}; make it, or choose another")
 

@@ -117,4 +117,7 @@ class Placing:
 
 def note_text(note: Note) -> str:
     """Return a note as the index keeps it."""
-    return json.dumps({k: v for k, v in asdict(note).items() if v}, separators=(",", ":"), sort_keys=True)
+    known = {
+        k: v for k, v in asdict(note).items() if v is not None and v != ""
+    }  # 0.0 is a place: the equator, Greenwich
+    return json.dumps(known, separators=(",", ":"), sort_keys=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from embedder.choosing.choose import AUTO, choose, require_possible
+from embedder.choosing.choose import choose, require_possible
 from embedder.choosing.fidelity import FP32_COSINE, REDUCED_COSINE, Fidelity, compare
 from embedder.choosing.like import load_like
 from embedder.choosing.records import Choice, Measured
+from embedder.engines.base import AUTO
 
 __all__ = [
     "AUTO",

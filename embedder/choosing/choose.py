@@ -12,13 +12,12 @@ from embedder.choosing.machine import key_of
 from embedder.choosing.records import RAN, REFUSED, Choice, Measured
 from embedder.choosing.survey import survey
 from embedder.engines import ENGINES, PRECISIONS
+from embedder.engines.base import AUTO
 from sonotheque.core.errors import Invalid, Unavailable
 from sonotheque.core.model_spec import FULL_PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-AUTO = "auto"
 
 
 def choose(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+AUTO: Final = "auto"  # for an engine and for a precision: the fastest that may be used
 ENGINES: Final = ("tensorflow", "onnx", "openvino", "litert")
 PRECISIONS: Final = ("fp32", "bf16", "fp16", "int8")
 DEVICES: Final = ("auto", "cpu", "gpu")

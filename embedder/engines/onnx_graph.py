@@ -213,16 +213,16 @@ def _needed(graph: Any, makers: dict[str, int], inputs: set[str], outputs: Itera
         index = makers.get(name)
         if name not in inputs and index is not None and index not in nodes:
             nodes.add(index)
-            open_names.extend(_taken(graph.node[index]))
+            open_names.extend(taken(graph.node[index]))
     return nodes, used
 
 
-def _taken(node: Any) -> list[str]:
+def taken(node: Any) -> list[str]:
     """Return the tensors that a node takes, with those its branches and loops take from outside."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            names += [name for inner in graph.node for name in _taken(inner)]
+            names += [name for inner in graph.node for name in taken(inner)]
             names += [value.name for value in graph.output]  # a branch may hand an outer tensor straight through
     return names
 

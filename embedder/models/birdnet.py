@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedder.engines import open_network
-from embedder.models.arrays import batches, check_frames, sigmoid
+from embedder.models.arrays import batches, check_frames
 from embedder.models.base import Embedded
 from embedder.models.birdnet_graph import UnknownLayout, graft, graft_output, import_schema, read_graph, shape_of
 from embedder.models.birdnet_parts import LITERT, LazyHead, check_engine, split
 from embedder.models.birdnet_weights import LICENCE_NOTICE, find_weights, is_known, read_labels, unknown_note
+from embedder.models.scores import SCORE_RULES, scores_of
 from sonotheque.core.errors import Invalid
 from sonotheque.core.ids import file_sha256
 from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec, classes_digest
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LICENCE_NOTICE", "BirdnetEmbedder", "graft_output", "load_birdnet"]
 
-LOGIT_CLIP = 15.0  # as in the birdnet package: sigmoid(15) is 1 - 3e-7, so nothing is lost
 # Measured on one core (CPU time, ms a window at 1, 4, 8, 16; embeddings alone): LiteRT 12.0, 11.1, 11.6, 12.3; OpenVINO
 # fp32 12.8, 11.7, 12.1, 12.8; bf16 9.7, 8.2, 7.8, 8.6. Logits add less than 1 from 4 on. Whole, LiteRT takes 31 to 33.
 BATCH_SIZE = 4
@@ -89,7 +89,7 @@ class BirdnetEmbedder:
         slope, ``sigmoid(s * logit)``; BirdNET-Pi flips it, slope ``2 - s``; BirdNET-Analyzer 2 and later shifts,
         ``sigmoid(logit + 10 * (s - 1))``, clipped at 20. The logits are stored, so any of them can be had later.
         """
-        return sigmoid(np.clip(logits, -LOGIT_CLIP, LOGIT_CLIP))
+        return scores_of(self.spec.name, logits)
 
     @property
     def interpreter(self) -> Any:
@@ -187,7 +187,7 @@ def _spec(
         dim=shape_of(graph.subgraph.tensors[graph.embedding])[-1],
         n_classes=len(classes),
         classes_digest=classes_digest(classes),
-        score_rule="sigmoid(logit), slope 1.0 (birdnet dialect)",
+        score_rule=SCORE_RULES[info.name],
         precision=precision,
     )
 

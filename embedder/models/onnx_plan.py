@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from embedder.engines.kept_files import kept, kept_name, made
-from embedder.models.onnx_walk import Walk, taken
+from embedder.engines.onnx_graph import taken
+from embedder.models.onnx_walk import Walk
 from sonotheque.core.errors import Invalid
 
 if TYPE_CHECKING:

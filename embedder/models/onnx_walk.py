@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embedder.engines.onnx_graph import describe, read_graph
+from embedder.engines.onnx_graph import describe, read_graph, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,16 +85,6 @@ class Walk:
     def text(self, names: Iterable[str]) -> str:
         """Return tensors and their shapes for a message."""
         return ", ".join(f"{name} {_text(self.shape(name))}" for name in names) or "nothing"
-
-
-def taken(node: Any) -> list[str]:
-    """Return the tensors that a node takes, those included that its branches take from outside."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            names += [name for inner in graph.node for name in taken(inner)]
-            names += [value.name for value in graph.output]
-    return names
 
 
 def _text(shape: Shape) -> str:

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 
 from benchmarks import peers_embed, peers_text
-from benchmarks.peers_data import minutes_of
+from benchmarks.corpus import sound_minutes
 from benchmarks.peers_embed import BIRDNET, PERCH, by_turns, contestants, summed
 from benchmarks.peers_published import published
 from benchmarks.peers_run import Contestant, document, measured, module
@@ -71,7 +71,7 @@ def test_an_output_without_a_document_is_an_error(said: str) -> None:
 
 
 def test_everyone_gets_the_same_minutes(tmp_path: Path) -> None:
-    made = minutes_of(tmp_path, 12, 8_000, "flac")
+    made = sound_minutes(tmp_path, 12, 8_000, "flac")
     files = sorted(made.rglob("*.flac"))
     assert [f.name for f in files[:2]] == ["20250510_000000.flac", "20250510_000100.flac"]
     assert len(files) == 12
@@ -79,13 +79,13 @@ def test_everyone_gets_the_same_minutes(tmp_path: Path) -> None:
     assert files[10].samefile(files[0])
     assert not np.array_equal(sf.read(files[0])[0], sf.read(files[1])[0])
     before = files[0].stat().st_mtime_ns
-    assert minutes_of(tmp_path, 12, 8_000, "flac") == made
+    assert sound_minutes(tmp_path, 12, 8_000, "flac") == made
     assert files[0].stat().st_mtime_ns == before
 
 
 def test_one_that_fails_once_is_left_out_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers_embed, "SCRATCH", tmp_path)
-    monkeypatch.setattr(peers_embed, "minutes_of", lambda *_: tmp_path)
+    monkeypatch.setattr(peers_embed, "sound_minutes", lambda *_: tmp_path)
     times = tmp_path / "times"
     good = f"open({str(times)!r}, 'a').write('x')\n" + saying(audio_s=10.0, work_s=1.0, startup_s=0.5, windows=2)
     said: list[str] = []

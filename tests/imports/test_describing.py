@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cluster.imports.describing import Placing, note_text
@@ -138,6 +138,8 @@ class TestSoundAtHand:
     start=st.none() | st.text(max_size=5),
     place=st.none() | st.tuples(st.floats(-90, 90), st.floats(-180, 180)),
 )
+@example(site="Entebbe", deployment=None, start=None, place=(0.0, 32.46))
+@example(site="Greenwich", deployment=None, start=None, place=(51.48, 0.0))
 def test_a_note_comes_back_from_its_text(site, deployment, start, place) -> None:
     note = Note(site, deployment, start, *(place or (None, None)))
     text = note_text(note)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedder.models import MODELS
-from embedder.models.scores import LOGIT_CLIP, SCORE_RULES, scores_of
+from embedder.models.scores import SCORE_RULES, scores_of
 
 LOGITS = np.linspace(-60, 60, 241, dtype=np.float32)
 
@@ -27,9 +27,3 @@ def test_rules(name: str, rule: object) -> None:
     found = scores_of(name, LOGITS)
     assert found.dtype == np.float32
     assert np.allclose(found, rule(LOGITS.astype(np.float64)), rtol=1e-6, atol=0)  # type: ignore[operator]
-
-
-def test_birdnets_clip_is_the_packages() -> None:
-    from embedder.models import birdnet
-
-    assert birdnet.LOGIT_CLIP == LOGIT_CLIP
