@@ -556,14 +556,14 @@ def test_what_is_printed_starts_a_cluster_on_which_a_run_runs(
     with Client(address, security=security, timeout=60) as client:
         client.wait_for_workers(2, timeout=60)
         seen: list[tuple[str, str]] = []
-        original = cluster.run.TaskPayload
-        cluster.run.TaskPayload = lambda store, config, part, root, *rest: (  # type: ignore[assignment,misc]
+        original = cluster.running.TaskPayload
+        cluster.running.TaskPayload = lambda store, config, part, root, *rest: (  # type: ignore[assignment,misc]
             seen.append((store, root)) or original(store, config, part, root, *rest)
         )
         try:
             run(archive, here / "store", cluster=str(file), scheduler=address)
         finally:
-            cluster.run.TaskPayload = original  # type: ignore[misc]
+            cluster.running.TaskPayload = original  # type: ignore[misc]
         assert set(seen) == {(str(there / "store"), str(there / "archive"))}
         assert part_files(here / "store") == clean
         assert wait_for(lambda: len(client.nthreads()) == 2, "the workers, still there", timeout_s=10)
