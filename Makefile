@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Model engines print start-up notes on stderr; thread pools are set per process by the program itself.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup setup-test demo test test-slow lint bench bench-quick clean
+.PHONY: help setup setup-test demo test test-slow lint bench bench-quick chaos clean soak fuzz clusters hosts
 help:
 	@echo "make demo       set up, then embed a small synthetic archive and ask it questions"
 	@echo "make test       set up, then lint, type-check and run the tests"
@@ -14,6 +14,11 @@ help:
 	@echo "make test-slow  all suites, the long ones too, with property tests on new examples"
 	@echo "make bench      measure speed here, ten minutes at most; results go to benchmarks/results/suite.json"
 	@echo "make bench-quick  the same in a minute, to see that it works"
+	@echo "make chaos  kill, freeze and crash real runs, SEEDS=200 of them; results go to benchmarks/results/chaos.json"
+	@echo "make soak       ten thousand parts through a real Dask cluster: memory, descriptors, temporary files"
+	@echo "make fuzz       eighty thousand files with damaged headers, in processes with limits: docs/reliability.md"
+	@echo "make clusters   runs on an sshd and a SLURM of one node that are started for it (openssh-server, slurm-wlm, munge)"
+	@echo "make hosts      four workers on two hosts in network namespaces, one of them cut off and brought back (root, iproute2)"
 	@echo "make lint       ruff, mypy, import-linter"
 
 setup: $(VENV)/.set-up
@@ -47,6 +52,13 @@ test: lint
 test-slow: setup-test
 	@SONOTHEQUE_HYPOTHESIS=explore $(BIN)/python -m pytest -m "slow or not slow"
 
+SEEDS ?= 200
+chaos: setup-test
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS)
+
+fuzz: setup-test
+	@$(BIN)/python -m tests.audio.fuzzing docs/reliability.md
+
 $(VENV)/.set-up-bench: $(VENV)/.set-up requirements/engines.txt
 	@$(PIP) install --require-hashes -r requirements/engines.txt
 	@touch $@
@@ -57,5 +69,15 @@ bench: $(VENV)/.set-up-bench
 bench-quick: $(VENV)/.set-up-bench
 	@$(BIN)/sonotheque bench --quick
 
+soak: setup-test
+	@$(BIN)/sonotheque bench soak
+
+clusters: setup-test
+	@$(BIN)/python -m pytest tests/clusters_real -m slow -v
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+hosts: setup-test
+	@rm -f docs/clusters/hosts.log
+	@HOSTS_LOG=docs/clusters/hosts.log $(BIN)/python -m pytest -q -m slow tests/hosts && cat docs/clusters/hosts.log

@@ -45,6 +45,9 @@ KINDS = (
         "roofline", ("roofline",), "operations and bytes a window, and the share of the machine's peak that is reached"
     ),
     Kind("season", ("season",), "hours and euros for a season of 17,940 h"),
+    Kind("planning", ("planning",), "the plan of 10^6 files: seconds and memory to the first task"),
+    Kind("soak", ("soak",), "memory of coordinator and scheduler over 10^4 parts"),
+    Kind("supervision", ("supervision",), "what a supervisor and heartbeats cost a run"),
     Kind("search", ("search",), "search: recall beside every time, and other programs beside it"),
     Kind("store", ("ask",), "questions to a large store beside plain DuckDB over the same files"),
     Kind("probes", ("probes",), "training probes, and running them over an archive"),

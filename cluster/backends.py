@@ -23,8 +23,16 @@ class WorkerDied(Exception):  # noqa: N818 - an answer of a backend, turned into
     """A task killed its worker, or froze in it; the part needs the poison-file rule."""
 
 
+class WorkerLost(WorkerDied):
+    """A task's worker went away under it: its machine was taken back, or something in the task killed it."""
+
+
 class StopAsked(Exception):  # noqa: N818 - an answer: the part was not begun, because the run is to end
     """A task that was queued when somebody asked the run to stop."""
+
+
+# What a task is known to end with, other than an outcome.
+ENDS = (StopAsked, WorkerDied, SonothequeError, OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +124,5 @@ def ended_by(part_id: str, call: Callable[[], TaskOutcome]) -> Ended:
     """Run a call and wrap whatever a task is known to end with; anything else is a fault of the program and goes through."""
     try:
         return Ended(part_id, call(), None)
-    except (StopAsked, WorkerDied, SonothequeError, OSError, ValueError, RuntimeError) as error:
+    except ENDS as error:
         return Ended(part_id, None, error)

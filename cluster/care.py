@@ -11,17 +11,21 @@ from store import read_config, read_snapshot
 from store.care import CompactionReport, GarbageReport, MigrationReport, collect_garbage, compact, migrate
 from store.care.compaction import Progress
 from store.catalog import open_catalog
+from store.state import require_folder
 
 
 @contextmanager
-def _alone(store: str, *, dry_run: bool) -> Iterator[None]:
+def _alone(store: str, what: str, *, dry_run: bool) -> Iterator[None]:
     """Hold the store for one command; looking alone needs no lock, and may be done where nothing can be written.
 
     Raises
     ------
+    Invalid
+        If the store lies in an object store.
     Conflict
         If a run or another such command is at work (kind ``busy``), here or, by its heartbeat, on another machine.
     """
+    require_folder(store, what)  # what may be removed follows from file times, and the lock reaches one machine alone
     read_config(store)  # a mistyped path gets no lock file
     if dry_run:
         yield
@@ -54,7 +58,7 @@ def compact_store(
     note : callable, optional
         Told if the catalog of the new snapshot could not be built; the next question builds it then.
     """
-    with _alone(store, dry_run=dry_run):
+    with _alone(store, "compact", dry_run=dry_run):
         report = compact(store, min_parts=min_parts, dry_run=dry_run, skip_damaged=skip_damaged, progress=progress)
         if report.made and not dry_run:
             try:
@@ -67,11 +71,11 @@ def compact_store(
 
 def clean_store(store: str, *, grace_h: float, keep_snapshots: int, dry_run: bool = False) -> GarbageReport:
     """Remove what nobody needs any more; see :func:`store.care.collect_garbage`."""
-    with _alone(store, dry_run=dry_run):
+    with _alone(store, "gc", dry_run=dry_run):
         return collect_garbage(store, grace_h=grace_h, keep_snapshots=keep_snapshots, dry_run=dry_run)
 
 
 def migrate_store(store: str, *, dry_run: bool = False) -> MigrationReport:
     """Raise a store's format version; see :func:`store.care.migrate`."""
-    with _alone(store, dry_run=dry_run):
+    with _alone(store, "migrate", dry_run=dry_run):
         return migrate(store, dry_run=dry_run)

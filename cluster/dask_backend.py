@@ -1,29 +1,22 @@
-"""Tasks on Dask: a LocalCluster of our own, or a scheduler that is running. Vectors never travel through it."""
+"""Parts on Dask: workers with the model in memory, and a task for each part. Vectors never travel through it."""
 
 from __future__ import annotations
 
-import importlib
-import logging
 import queue
-import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, Security
+from distributed import Client, Future
 
-from cluster.backends import Ended, WorkerDied
-from cluster.dask_settings import SETTINGS
-from cluster.dask_worker import ONE_THREAD, ModelPlugin, load_spec, run_task
+from cluster.backends import Ended
+from cluster.dask_cluster import DaskWorkers
+from cluster.dask_tasks import outcome_of
+from cluster.dask_worker import ModelPlugin, load_spec, run_task
 from cluster.payload import ModelChoice, TaskPayload
-from cluster.specs.kinds import Cluster, Local, Tls
+from cluster.specs.kinds import Cluster
 from embedder.models import weights_status
-from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.model_spec import ModelSpec
-
-_CONNECT_S = 30
-_SLOTS_EVERY_S = 5.0
-_ROLES = ("client", "scheduler", "worker")
 
 
 class DaskBackend:
@@ -40,6 +33,10 @@ class DaskBackend:
         Address of a running scheduler, whose workers must have this program installed and see the same folders.
     cluster : Cluster, optional
         What a cluster file says of the workers; of a running scheduler only its TLS files count.
+    note : callable, optional
+        Takes what people should know of a cluster that is started here: jobs that wait, hosts that refuse.
+    stop_asked : callable, optional
+        True ends the wait for workers that are still in a queue.
     """
 
     def __init__(
@@ -50,28 +47,23 @@ class DaskBackend:
         workers: int = 1,
         scheduler: str | None = None,
         cluster: Cluster | None = None,
+        note: Callable[[str], None] = lambda _: None,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._model, self._job, self._workers, self._scheduler = model, job, workers, scheduler
-        self._spec = cluster or Local()
-        self._cluster: LocalCluster | None = None
-        self._client: Client | None = None
+        self._model, self._job = model, job
+        self._workers = DaskWorkers(workers, scheduler=scheduler, cluster=cluster, note=note, stop_asked=stop_asked)
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._futures: dict[str, Future] = {}
-        self._attempts: dict[str, int] = {}
-        self._slots, self._slots_at = workers, 0.0
+        self._sent = 0
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return (
-            f"Dask scheduler {self._scheduler}" if self._scheduler else f"Dask, {self._workers} worker processes here"
-        )
+        return self._workers.title
 
     @property
     def _live(self) -> Client:
-        if self._client is None:
-            raise RuntimeError("the backend was not started")
-        return self._client
+        return self._workers.client
 
     def start(self) -> ModelSpec:
         """Start workers, load the model on each.
@@ -80,130 +72,59 @@ class DaskBackend:
         ------
         Unavailable
             If no scheduler answers, it has no workers, or the model cannot be loaded there.
+        StopAsked
+            If the run was asked to stop before a worker was there.
         """
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        dask.config.set(SETTINGS)
-        if self._scheduler:
-            self._client = connect(self._scheduler, tls=self._spec.tls)
-        else:
-            self._cluster = LocalCluster(
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                host="127.0.0.1",
-                silence_logs=logging.CRITICAL,
-                env=dict(self._spec.environment),
-                security=_security(self._spec.tls),
-                **({"memory_limit": self._spec.memory} if self._spec.memory else {}),
-            )
-            self._client = Client(self._cluster)
+        client = self._workers.start()
         choice = {"choice": asdict(self._model)}
         if not weights_status(self._model.name, self._model.weights).present:
             # One worker downloads; the others then find the weights in the cache.
-            self._live.submit(load_spec, choice, pure=False).result()
-        self._live.register_plugin(ModelPlugin(self._model))
-        spec: ModelSpec = self._live.submit(load_spec, choice, pure=False).result()
+            client.submit(load_spec, choice, pure=False).result()
+        client.register_plugin(ModelPlugin(self._model))
+        spec: ModelSpec = client.submit(load_spec, choice, pure=False).result()
         return spec
 
     @property
     def slots(self) -> int:
-        """Threads of all workers; workers come and go."""
-        now = time.monotonic()
-        if now - self._slots_at > _SLOTS_EVERY_S:
-            self._slots_at = now
-            self._slots = max(1, sum(self._live.nthreads().values()))
-        return self._slots
+        """See :class:`~cluster.dask_cluster.DaskWorkers`."""
+        return self._workers.slots
 
     def submit(self, payload: TaskPayload, *, guarded: bool = False) -> None:
         """Hand over a task."""
         part_id = payload.part.part_id
-        attempt = self._attempts[part_id] = self._attempts.get(part_id, 0) + 1
+        self._sent += 1  # in the key, as a part may be sent again while the scheduler still knows its first task
         # No argument may equal a key (Dask would put that key's result in its place): keys have a prefix, arguments are in a dict.
         future = self._live.submit(
             run_task,
             {"payload": payload.to_json(), "guarded": guarded},
-            key=f"embed-{self._job}-{attempt}-{part_id}",
+            key=f"embed-{self._job}-{self._sent}-{part_id}",
             pure=False,
         )
         self._futures[part_id] = future
         future.add_done_callback(lambda done, part_id=part_id: self._ended.put(_read(part_id, done)))
 
     def next_ended(self, timeout_s: float) -> Ended | None:
-        """Return a task that has ended, waiting at most so long."""
-        try:
+        """Return a task that has ended, waiting at most so long.
+
+        Raises
+        ------
+        Unavailable
+            If a cluster that was started here cannot be kept up.
+        """
+        self._workers.check()
+        ended: Ended | None = None
+        with suppress(queue.Empty):
             ended = self._ended.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        self._futures.pop(ended.part_id).release()
+            self._futures.pop(ended.part_id).release()
+        self._workers.tell(in_flight=len(self._futures), done=ended is not None and ended.outcome is not None)
         return ended
 
     def close(self, *, now: bool = False) -> None:
-        """End the cluster if it is ours; leave a foreign one as it was, less our tasks."""
-        if self._client is not None:
-            for future in self._futures.values():
-                future.cancel()
-            self._client.close(timeout=2 if now else 10)
-        if self._cluster is not None:
-            self._cluster.close(timeout=2 if now else 10)
-
-
-def connect(address: str, module: str = "cluster.dask_worker", *, tls: Tls | None = None) -> Client:
-    """Return a client of a running scheduler whose workers can run tasks of a module, one at a time each.
-
-    Raises
-    ------
-    Invalid
-        If the address cannot be one.
-    Unavailable
-        If no scheduler answers, or its workers will not do.
-    """
-    try:
-        client = Client(address, timeout=_CONNECT_S, security=_security(tls))
-    except (TypeError, ValueError) as error:
-        raise Invalid(
-            f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
-        ) from error
-    except OSError as error:
-        raise Unavailable(
-            f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
-        ) from error
-    if not client.nthreads():
-        client.close(timeout=2)
-        raise Unavailable(f"the Dask scheduler at {address} has no workers. {ONE_THREAD}")
-    if wide := {name: n for name, n in client.nthreads().items() if n != 1}:
-        client.close(timeout=2)
-        name, threads = next(iter(wide.items()))
-        raise Unavailable(
-            f"{len(wide)} worker(s) of {address} run several tasks at once ({name} has {threads} threads), and a model takes one. {ONE_THREAD}"
-        )
-    try:
-        client.run(importlib.import_module, module)
-    except ImportError as error:
-        client.close(timeout=2)
-        raise Unavailable(
-            f"the workers of {address} cannot run tasks of this program: {error}. Install it on every worker, in the version used here"
-        ) from error
-    return client
+        """End the workers if they are ours; leave foreign ones as they were, less our tasks."""
+        for future in self._futures.values():
+            future.cancel()
+        self._workers.close(now=now)
 
 
 def _read(part_id: str, future: Future) -> Ended:
-    if future.status == "finished":
-        return Ended(part_id, future.result(), None)
-    if future.cancelled():
-        return Ended(part_id, None, Unavailable("the Dask scheduler went away", kind="workers_lost"))
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        error = WorkerDied(str(error))
-    return Ended(part_id, None, error)
-
-
-def _security(tls: Tls | None) -> Security:
-    """Return what connections need: encryption and a certificate of the one authority on both sides, or nothing."""
-    if tls is None:
-        return Security()
-    for file in (tls.ca, tls.cert, tls.key):
-        if not Path(file).is_file():
-            raise NotFound(f"tls: there is no file {file} on this machine; ca, cert and key are files in PEM format")
-    found = {f"tls_{role}_{what}": getattr(tls, what) for role in _ROLES for what in ("cert", "key")}
-    return Security(tls_ca_file=tls.ca, require_encryption=True, **found)
+    return Ended(part_id, *outcome_of(future))

@@ -10,6 +10,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.worker-ttl": "10 minutes",  # long calls into C hold the interpreter lock
     "distributed.scheduler.no-workers-timeout": "30 minutes",
     "distributed.comm.retry.count": 3,
+    "distributed.deploy.lost-worker-timeout": "30s",  # after which a worker of our own that did not come back is started anew
     "distributed.worker.memory.terminate": 0.95,
     # Nobody looks at these here, and they take their samples from cores that the model could use.
     "distributed.worker.profile.enabled": False,
@@ -23,6 +24,9 @@ SETTINGS: Final[dict[str, Any]] = {
     f"{_SPAWN}MALLOC_MMAP_THRESHOLD_": 64 << 20,
 }
 REQUIRE_ENCRYPTION: Final = "distributed.comm.require-encryption"
+ONE_THREAD: Final = (
+    "Start workers with one thread each, and as many as there are cores: dask worker ADDRESS --nworkers N --nthreads 1"
+)
 
 
 def as_environment(settings: dict[str, Any]) -> dict[str, str]:

@@ -12,15 +12,13 @@ import pyarrow as pa
 from distributed import Worker, WorkerPlugin
 
 from cluster.backends import WorkerDied, run_part
+from cluster.dask_settings import ONE_THREAD
 from cluster.models_here import model_here
 from cluster.payload import ModelChoice, TaskPayload
 from sonotheque.core.errors import Unavailable
 from sonotheque.core.model_spec import ModelSpec
 from sonotheque.core.outcome import TaskOutcome
 
-ONE_THREAD = (
-    "Start workers with one thread each, and as many as there are cores: dask worker ADDRESS --nworkers N --nthreads 1"
-)
 _EXIT_STUCK = 75
 _EXIT_AFTER_S = 1.0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cluster.options import REFERENCE, EmbedOptions
 from cluster.payload import ModelChoice
 from cluster.settle import SettledStore
+from cluster.specs.placing import elsewhere
 from embedder.choosing import choose, require_possible
 from embedder.engines.base import AUTO
 from embedder.models import require_weights
@@ -24,7 +25,7 @@ def require_engine(options: EmbedOptions, settled: SettledStore) -> None:
     NotFound, Invalid
         As :func:`embedder.models.require_weights` and :func:`embedder.choosing.require_possible`.
     """
-    if not options.scheduler:
+    if not elsewhere(options):
         require_weights(settled.model, options.weights)
     engine = AUTO if options.engine == REFERENCE else options.engine
     require_possible(settled.model, options.weights, engine=engine, precision=options.precision)
@@ -34,7 +35,7 @@ def settle_engine(options: EmbedOptions, settled: SettledStore, tell: Callable[[
     """Return what every process of a run loads.
 
     A store keeps the precision it was made with; ``--mix-precision`` lets a run add vectors of another, which are then marked
-    as such in their parts. On nodes elsewhere (``--scheduler``) each node picks its own engine, and a new store is made at
+    as such in their parts. On nodes elsewhere (``--scheduler``, or a cluster file) each node picks its own engine, and a new store is made at
     full precision, which any of them can do.
 
     Parameters
@@ -62,7 +63,7 @@ def settle_engine(options: EmbedOptions, settled: SettledStore, tell: Callable[[
         )
     if options.engine == REFERENCE:
         return _choice(options, settled, None, FULL_PRECISION if wanted == AUTO else wanted, there)
-    if options.scheduler:
+    if elsewhere(options):
         precision = FULL_PRECISION if wanted == AUTO else wanted
         return _choice(options, settled, options.engine, precision, there)
     chosen = _chosen(options, settled, wanted, there, tell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,11 +87,11 @@ def estimate(
 ) -> PlanSummary:
     """Return the plan's summary."""
     rate = rule.sample_rate_hz * rule.rate_factor
-    windows = sum(rule.count(round(r.audio_s * rate)) for r in inventory.new)
+    windows = sum(rule.count(round(audio_s * rate)) for audio_s in inventory.new.audio_s)
     each = dim * (2 if dtype == "float16" else 4) * _VECTOR_SHARE + _ROW_BYTES + top_k * _PREDICTION_BYTES
     speed, source = _speed(store, model, rule, workers)
     target_s = part_target_s(inventory.audio_s)
-    new_s = sum(r.audio_s for r in inventory.new)
+    new_s = sum(inventory.new.audio_s)
     return PlanSummary(
         files=inventory.files,
         new=len(inventory.new),
@@ -105,12 +104,12 @@ def estimate(
         bytes=round(windows * each),
         wall_s=new_s / speed,
         speed_from=source,
-        without_time=inventory.without_time,
-        without_utc=inventory.without_utc,
-        without_zone=inventory.without_zone,
+        without_time=inventory.new.without_time,
+        without_utc=inventory.new.without_utc,
+        without_zone=inventory.new.without_zone,
         notes=notes,
-        sites=dict(Counter(r.site for r in inventory.new).most_common()),
-        outside_deployments=sum(r.deployment is None for r in inventory.new) if deployments else 0,
+        sites=inventory.new.sites(),
+        outside_deployments=inventory.new.without_deployment if deployments else 0,
         deployments_unused=[d.id for d in deployments.unused()] if deployments and not inventory.settled else [],
         problems=[{"path": p.path, "reason": p.reason} for p in inventory.problems],
         root=inventory.root,
@@ -119,11 +118,9 @@ def estimate(
 
 
 def _parts(inventory: Inventory, target_s: float) -> int:
-    held: dict[tuple[str, str], float] = {}
-    for r in inventory.new:
-        place = r.site, str(r.time.local_date)
-        held[place] = held.get(place, 0.0) + r.audio_s
-    return sum(max(1, round(seconds / target_s)) for seconds in held.values())
+    lengths = inventory.new.audio_s
+    held = (sum(lengths[number] for number in numbers) for _, _, numbers in inventory.new.places())
+    return sum(max(1, round(seconds / target_s)) for seconds in held)
 
 
 def _speed(store: str, model: str, rule: WindowRule, workers: int | None) -> tuple[float, str]:

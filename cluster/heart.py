@@ -38,7 +38,8 @@ class Heart:
 
     def _beat(self) -> None:
         while not self._stop.wait(EVERY_S):
-            with contextlib.suppress(SonothequeError):  # a full disk is told by the run itself
+            # A full disk is told by the run itself, and a fault that passes must not end this thread: no beat, no life.
+            with contextlib.suppress(SonothequeError, OSError):
                 heartbeat(self._job, RUNNING, **self._facts)
 
     def __exit__(

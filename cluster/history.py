@@ -88,7 +88,7 @@ class _Look:
         row, beat = self._row, self._beat
         row.state = self._state()
         row.started = _text(next((e.get("at") for e in self._events), beat.get("at")))
-        row.machine = _text(beat.get("host"))
+        self._machine()
         engine = next((e for e in reversed(self._events) if e.get("event") == "engine"), None)
         if engine:
             row.engine, row.precision = _text(engine.get("engine")) or REFERENCE, _text(engine.get("precision"))
@@ -100,9 +100,26 @@ class _Look:
         row.notes += [
             f"ended by an error: {_text(e.get('error'))}" for e in self._events if e.get("event") == "ended by an error"
         ]
+        row.notes += [
+            f"started again: {_text(e.get('text'))}" for e in self._events if e.get("event") == "started again"
+        ]
         if speeds:
             row.part_x_min, row.part_x_mean, row.part_x_max = spread(self._part_speeds())
         return row
+
+    def _machine(self) -> None:
+        row, told = self._row, self._told.get("machine")
+        facts = told if isinstance(told, dict) else {}
+        row.machine = _text(self._beat.get("host") or facts.get("host"))
+        cores, memory = _count(facts, "cores"), _number(facts, "memory_bytes")
+        known = (
+            _text(facts.get("cpu")),
+            "" if cores is None else f"{cores:,} cores",
+            "" if memory is None else f"{memory / 2**30:,.1f} GiB",
+        )
+        row.processor = ", ".join(filter(None, known))
+        python = _text(facts.get("python"))
+        row.system = ", ".join(filter(None, (_text(facts.get("system")), python and f"Python {python}")))
 
     def _object(self, name: str) -> dict[str, Any]:
         found = self._job.read_json(name)
@@ -177,9 +194,17 @@ class _Look:
         row.failed, row.failed_by_kind = outcomes[Outcome.FAILED], dict(kinds)
         row.pending = None if row.files is None else max(row.files - row.done - row.skipped - row.failed, 0)
         row.hours, row.windows = round(audio_s / _HOUR_S, 6), windows
+        row.bytes = self._bytes_so_far()
+        row.bytes_per_window = round(row.bytes / windows, 1) if row.bytes and windows else None
         self._measure_wall(audio_s)
         alive = row.state in (RUNNING, STOPPING)
-        self._note("so far: sizes are told when a run ends" if alive else "no closing sum: added up from its report")
+        self._note("so far" if alive else "no closing sum: added up from its report")
+
+    def _bytes_so_far(self) -> int | None:
+        """Return what its parts took, as its events have it; None if one of them does not say (an earlier version's)."""
+        won = [_count(e, "bytes") for e in self._events if e.get("event") == "part" and e.get("won")]
+        known = [size for size in won if size is not None]
+        return sum(known) if won and len(known) == len(won) else None
 
     def _measure_wall(self, audio_s: float) -> None:
         times = [t for t in (*map(_at_s, self._events), _number(self._beat, "at_s")) if t is not None]

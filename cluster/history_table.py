@@ -50,6 +50,8 @@ class JobRow:
         What was chosen, and what the workers then said they run on.
     machine : str
         Host of the process that led the run.
+    processor, system : str
+        Its processor, cores and memory; its operating system and Python.
     workers : int or None
         Processes that embedded; of a run that has not ended, how many were asked for.
     failed_by_kind : dict
@@ -88,6 +90,8 @@ class JobRow:
     precision: str = ""
     device: str = ""
     machine: str = ""
+    processor: str = ""
+    system: str = ""
     workers: int | None = None
     failed_by_kind: dict[str, int] = field(default_factory=dict)
     bytes: int | None = None

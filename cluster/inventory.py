@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import math
-import os
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
+
+import numpy as np
 
 from cluster.options import EmbedOptions
-from cluster.roots import absolute_path, inside, relative_path
+from cluster.recordings import Recordings
+from cluster.roots import absolute_path, holds_another, inside, real_place, relative_path
+from cluster.settled import Settled, SettledFiles
 from embedder.audio import FoundFile, Problem, find_audio
 from embedder.recorders import Describer
 from sonotheque.core.errors import Conflict, NotFound
 from sonotheque.core.ids import recording_id
 from sonotheque.core.outcome import MEANING, Outcome, Status
+from sonotheque.core.places import is_object
 from sonotheque.core.recording import Recording, SourceFile
 from store import Ledger, LedgerFile
 
 _READERS = 8  # headers are read ahead of each other: on a network disk each costs a round trip
-_CHUNK = 512
-_END_BYTES = 65_536
+_BATCH = 32  # files a thread is given at once: one by one, handing them over took longer than describing them
+_READERS_OF_OBJECTS = 64  # of a bucket it is 50 ms each, and costs this machine nothing
 Progress = Callable[[int], None]
 Mapping = tuple[str, str]  # a root and a prefix: what makes stored paths of files
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A file that the store already accounts for."""
-
-    part_id: str
-    entry: LedgerFile
-    embeddings: str  # the part's file
+_Looked = tuple[SourceFile, tuple[str, ...]]  # a file to be described, and the parts that it replaces
+__all__ = ["Inventory", "Problem", "Settled", "require_audio", "take_inventory"]
 
 
 @dataclass(slots=True)
@@ -43,8 +41,8 @@ class Inventory:
     Attributes
     ----------
     root, prefix : str
-    new : list of Recording
-    settled : list of Settled
+    new : Recordings
+    settled : SettledFiles
     problems : list of Problem
         Folders and links that could not be looked at.
     changed : int
@@ -53,8 +51,8 @@ class Inventory:
 
     root: str
     prefix: str
-    new: list[Recording] = field(default_factory=list)
-    settled: list[Settled] = field(default_factory=list)
+    new: Recordings = field(default_factory=Recordings)
+    settled: SettledFiles = field(default_factory=SettledFiles)
     problems: list[Problem] = field(default_factory=list)
     changed: int = 0
 
@@ -66,29 +64,18 @@ class Inventory:
     @property
     def audio_s(self) -> float:
         """Seconds of audio as the headers say, decoded or not: the size of parts follows from it, on every run alike."""
-        return math.fsum([*(r.audio_s for r in self.new), *(s.entry.audio_s for s in self.settled)])
-
-    @property
-    def without_time(self) -> int:
-        """New files whose start is unknown."""
-        return sum(r.time.local_start is None for r in self.new)
-
-    @property
-    def without_zone(self) -> int:
-        """New files whose UTC start is known and whose site's zone is not: their local time is the recorder's own clock."""
-        return sum(r.time.utc_start is not None and r.time.zone is None for r in self.new)
-
-    @property
-    def without_utc(self) -> int:
-        """New files whose local start is known and whose offset from UTC is not."""
-        return sum(r.time.local_start is not None and r.time.utc_start is None for r in self.new)
+        return math.fsum(chain(self.new.audio_s, self.settled.audio_s()))
 
 
 def _found(sources: Iterable[str], problems: list[Problem]) -> Iterator[FoundFile]:
-    seen = set()
-    for source in sources:
-        for file in find_audio(str(Path(source).expanduser().resolve()), problems):
-            if file.path not in seen:  # one source may lie inside another
+    places = [real_place(source) for source in sources]
+    overlap = any(i != k and inside(one, other) for i, one in enumerate(places) for k, other in enumerate(places))
+    seen: set[str] = set()
+    for place in places:
+        for file in find_audio(place, problems):
+            if not overlap:
+                yield file
+            elif file.path not in seen:
                 seen.add(file.path)
                 yield file
 
@@ -125,35 +112,48 @@ def take_inventory(
     Conflict
         If two files would share a name or an id, or one file would be stored under two names.
     """
-    here = (root, options.prefix)
+    inventory = Inventory(root, options.prefix, settled=SettledFiles(ledger.parts))
+    ids = array("Q")
+    looked = _looked_at(options, inventory, ledger, known, ids, progress)
+    for recording in _described(describer, root, options.prefix, looked):
+        inventory.new.append(recording)
+    if not ids:
+        raise _no_audio(options.sources)
+    _require_own_ids(ids, inventory)
+    return inventory
+
+
+def _looked_at(
+    options: EmbedOptions,
+    inventory: Inventory,
+    ledger: Ledger,
+    known: Sequence[Mapping],
+    ids: array[int],
+    progress: Progress | None,
+) -> Iterator[_Looked]:
+    """Yield the files that are to be described; the others go to the inventory, and the ids of all to ``ids``."""
+    root, here = inventory.root, (inventory.root, options.prefix)
     others = [mapping for mapping in known if mapping != here]
     is_known = not known or here in known
-    inventory = Inventory(root, options.prefix)
-    looked: list[tuple[SourceFile, tuple[str, ...]]] = []
-    names: dict[int, str] = {}
     for file in _found(options.sources, inventory.problems):
         path = relative_path(file.path, root, options.prefix)
         source = SourceFile(path, file.size_bytes, file.mtime_ns)
         identity = recording_id(path)
-        _require_one_name(names, identity, path)
+        ids.append(identity)
         held = ledger.live.get(identity)
         if held is None:
             _require_one_mapping(file.path, path, others, ledger)
-            looked.append((source, ()))
+            yield source, ()
         elif _is_settled(source, held[1], retry_failed=options.retry_failed):
             if not (is_known or options.replace):
                 _require_moved(file.path, path, others)
-            inventory.settled.append(Settled(held[0], held[1], ledger.parts[held[0]].embeddings))
+            inventory.settled.append(held)
         else:
             _require_replaceable(source, held[1], root, allowed=is_known or options.replace)
             inventory.changed += 1
-            looked.append((source, (held[0],)))
-        if progress and len(names) % 1000 == 0:
-            progress(len(names))
-    if not names:
-        raise _no_audio(options.sources)
-    inventory.new = list(_describe(describer, root, options.prefix, looked))
-    return inventory
+            yield source, (held[0],)
+        if progress and len(ids) % 1000 == 0:
+            progress(len(ids))
 
 
 def require_audio(sources: Sequence[str]) -> None:
@@ -170,13 +170,19 @@ def _no_audio(sources: Sequence[str]) -> NotFound:
     )
 
 
-def _require_one_name(names: dict[int, str], identity: int, path: str) -> None:
-    if identity in names:
-        raise Conflict(
-            f"{names[identity]} and {path} share the id {identity}: rename one of them, or embed them into two stores",
-            kind="path_conflict",
-        )
-    names[identity] = path
+def _require_own_ids(ids: array[int], inventory: Inventory) -> None:
+    """Raise Conflict if two files share an id: sorted at the end, because a million of them in a dictionary are 200 MB."""
+    ordered = np.sort(np.frombuffer(ids, np.uint64))
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return
+    shared = int(twice[0])
+    paths = chain(map(inventory.new.path, range(len(inventory.new))), (s.entry.path for s in inventory.settled))
+    one, other = islice((path for path in paths if recording_id(path) == shared), 2)
+    raise Conflict(
+        f"{one} and {other} share the id {shared}: rename one of them, or embed them into two stores",
+        kind="path_conflict",
+    )
 
 
 def _require_one_mapping(file: str, path: str, others: Sequence[Mapping], ledger: Ledger) -> None:
@@ -204,21 +210,12 @@ def _require_moved(file: str, path: str, others: Sequence[Mapping]) -> None:
         if inner and not path.startswith(f"{inner}/"):
             continue
         there = absolute_path(path, root, prefix)
-        if os.path.exists(there) and not os.path.samefile(there, file) and _ends(there) != _ends(file):
+        if holds_another(there, file):
             raise Conflict(
                 f"{path} is in the store already: it is {there}. {file} would have the same name there and be taken for the same recording. "
                 "Give this folder's files a name of their own with --prefix NAME; or, if it is a copy that takes the other's place, say --replace",
                 kind="path_conflict",
             )
-
-
-def _ends(path: str) -> tuple[int, bytes, bytes]:
-    """Return a file's size, beginning and end: copies of one recording agree in them, two recordings do not."""
-    with open(path, "rb") as handle:
-        first = handle.read(_END_BYTES)
-        size = handle.seek(0, os.SEEK_END)
-        handle.seek(max(0, size - _END_BYTES))
-        return size, first, handle.read(_END_BYTES)
 
 
 def _is_settled(source: SourceFile, entry: LedgerFile, *, retry_failed: bool) -> bool:
@@ -247,17 +244,25 @@ def _require_replaceable(source: SourceFile, entry: LedgerFile, root: str, *, al
         )
 
 
-def _describe(
-    describer: Describer, root: str, prefix: str, looked: list[tuple[SourceFile, tuple[str, ...]]]
-) -> Iterator[Recording]:
+def _described(describer: Describer, root: str, prefix: str, looked: Iterator[_Looked]) -> Iterator[Recording]:
     inner = len(prefix.strip("/")) + 1 if prefix.strip("/") else 0
 
-    def one(item: tuple[SourceFile, tuple[str, ...]]) -> Recording:
-        source, replaces = item
-        found = describer.describe(root, replace(source, path=source.path[inner:]))
-        return replace(found, source=source, replaces=replaces)
+    def some(batch: list[_Looked]) -> list[Recording]:
+        found = []
+        for source, replaces in batch:
+            described = describer.describe(root, replace(source, path=source.path[inner:]) if inner else source)
+            found.append(replace(described, source=source, replaces=replaces) if inner or replaces else described)
+        return found
 
-    remaining = iter(looked)
-    with ThreadPoolExecutor(_READERS) as pool:
-        while chunk := list(islice(remaining, _CHUNK)):
-            yield from pool.map(one, chunk)
+    ahead: deque[Future[list[Recording]]] = deque()
+    given = 0
+    readers = _READERS_OF_OBJECTS if is_object(root) else _READERS
+    with ThreadPoolExecutor(readers) as pool:
+        # Few files go one by one, so that every reader has some.
+        while batch := list(islice(looked, min(_BATCH, 1 + given // (8 * readers)))):
+            given += len(batch)
+            ahead.append(pool.submit(some, batch))
+            if len(ahead) >= 2 * readers:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()

@@ -1,30 +1,57 @@
-"""The job folder: what any process on any machine can know of a run, also after every process is dead."""
+"""The job folder: what any process on any machine can know of a run, also after every process is dead.
+
+Which of its files outlast a power cut, and which need not:
+
+================= ======= =================================================================================================
+file              forced  why
+================= ======= =================================================================================================
+job.json          yes     `resume` asks for the same again; before the plan, so that no plan lies there without its sources
+plan.jsonl.gz     yes     `verify` holds the store against it; before the first part is handed out
+report.jsonl/csv  at end  parts carry their own ledgers: rows of a run that was cut off are told again by the next one
+summary.json      yes     the closing sum of a run that said it ended
+heartbeat.json    at end  while it runs, the next one comes in 5 s; a run whose machine lost power is dead anyway
+events.jsonl      no      for people to read; nothing is decided by it
+progress/, CANCEL no      of a run that is alive; with its machine they lose their meaning
+================= ======= =================================================================================================
+
+Every file but the lines of events and reports appears whole or not at all to a reader.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import signal
 import socket
 import threading
 import time
+import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.machine import is_process, process_name, process_started
 from cluster.payload import CANCEL
-from sonotheque.core.errors import Conflict, NotFound, Unavailable
+from sonotheque.core.errors import Conflict, Damaged, NotFound, Unavailable
 from store import layout
-from store.fsops import store_errors
+from store.fsops import LocalFileOps, put_over, store_errors
+from store.state import state_root
 
 STALE_S = 30.0
 _EVENT_BYTES_MAX = 4000
-_CLOCK_STEP_S = 60.0  # a process's start is told by the wall clock, which may be set while it runs
+_PLAN_BUFFER_BYTES = 1 << 16  # a line at a time, the compressor took as long to call as to work
+_compact = json.JSONEncoder(
+    separators=(",", ":")
+).encode  # made once: `dumps` makes one a call when it is given separators
+_DISK = LocalFileOps()  # a job's files lie in a folder of a machine, whatever holds the store
 RUNNING, STOPPING, FINISHED, STOPPED, FAILED, DEAD = "running", "stopping", "finished", "stopped", "failed", "dead"
 
 
@@ -44,18 +71,25 @@ class JobFolder:
     @property
     def path(self) -> Path:
         """The folder."""
-        return Path(self.store) / layout.job_path(self.number)
+        return Path(state_root(self.store)) / layout.job_path(self.number)
 
     def file(self, name: str) -> Path:
         """Return a file of the folder."""
         return self.path / name
 
-    def write_json(self, name: str, value: dict[str, Any]) -> None:
-        """Replace a small file at once, so that a reader sees the old or the new one, never half."""
-        temporary = self.file(f".{name}.{os.getpid()}")
+    def write_json(self, name: str, value: dict[str, Any], *, forced: bool = True) -> None:
+        """Replace a small file at once, so that a reader sees the old or the new one, never half.
+
+        Parameters
+        ----------
+        name : str
+        value : dict
+        forced : bool
+            Whether it must outlast a power cut; see the table above.
+        """
+        data = json.dumps(value, indent=1).encode()
         with store_errors(self.store):
-            temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-            temporary.replace(self.file(name))
+            put_over(_DISK, str(self.path), _temporary(name), str(self.file(name)), data, forced=forced)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return a file's object; empty if it is not there (yet) or cannot be read."""
@@ -66,13 +100,17 @@ class JobFolder:
         return value if isinstance(value, dict) else {}
 
     def event(self, name: str, **facts: Any) -> None:
-        """Append a line to ``events.jsonl``: one write of less than 4 KB, so lines of several processes do not mix."""
+        """Append a line to ``events.jsonl``: one write of less than 4 KB, so lines of several processes do not mix.
+
+        A full or read-only disk raises. A line that the disk refused for a passing reason (EIO, ESTALE ...) is given up: no run
+        of a week ends because a line for people to read could not be written.
+        """
         told = {"at": now_text(), "event": name, **facts}
         while len(line := json.dumps(told, ensure_ascii=True)) > _EVENT_BYTES_MAX:
             longest = max(told, key=lambda key: len(str(told[key])))
             told[longest] = str(told[longest])[: len(str(told[longest])) // 2]
-        with store_errors(self.store), self.file("events.jsonl").open("a", encoding="ascii") as handle:
-            handle.write(line + "\n")
+        with contextlib.suppress(OSError), store_errors(self.store):
+            _DISK.append(str(self.file("events.jsonl")), f"{line}\n".encode("ascii"))
 
     def cancel_asked(self) -> bool:
         """Tell whether somebody asked the run to stop."""
@@ -80,18 +118,30 @@ class JobFolder:
 
     def ask_cancel(self) -> None:
         """Ask the run to stop; its coordinator looks every second."""
-        self.file(CANCEL).touch()
+        with store_errors(self.store):
+            _DISK.append(str(self.file(CANCEL)), b"")
+
+    def make_progress(self) -> None:
+        """Make the folder in which tasks leave word of how far they are."""
+        with store_errors(self.store):
+            _DISK.make_folder(str(self.file("progress")))
 
     def write_plan(self, lines: Iterator[dict[str, Any]]) -> int:
         """Write ``plan.jsonl.gz``: one object a file of the inventory. Returns the number of lines."""
-        temporary = self.file(".plan.jsonl.gz")
+        temporary = f"{self.path}/{_temporary('plan.jsonl.gz')}"
         count = 0
         with store_errors(self.store):
-            with gzip.open(temporary, "wt", encoding="ascii", compresslevel=3) as handle:
-                for line in lines:
-                    handle.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
-                    count += 1
-            temporary.replace(self.file("plan.jsonl.gz"))
+            try:
+                with _DISK.create(temporary) as file:
+                    with io.BufferedWriter(gzip.GzipFile("", "wb", 3, file, mtime=0), _PLAN_BUFFER_BYTES) as packed:
+                        for line in lines:
+                            packed.write(_compact(line).encode() + b"\n")
+                            count += 1
+                    _DISK.sync_file(file)
+                _DISK.replace(temporary, str(self.file("plan.jsonl.gz")))
+                _DISK.sync_dir(str(self.path))
+            finally:
+                _DISK.unlink(temporary)
         return count
 
     def has_plan(self) -> bool:
@@ -99,13 +149,24 @@ class JobFolder:
         return self.file("plan.jsonl.gz").exists()
 
     def read_plan(self) -> Iterator[dict[str, Any]]:
-        """Yield the plan's objects; none if the run died before it had planned."""
+        """Yield the plan's objects; none if the run died before it had planned.
+
+        Raises
+        ------
+        Damaged
+            If it cannot be read to its end. A run writes it whole or not at all, so this is a fault of the disk.
+        """
         try:
             with gzip.open(self.file("plan.jsonl.gz"), "rt", encoding="ascii") as handle:
                 for line in handle:
                     yield json.loads(line)
         except FileNotFoundError:
             return
+        except (EOFError, zlib.error, ValueError, gzip.BadGzipFile) as error:
+            raise Damaged(
+                f"the plan of job {self.number} cannot be read to its end: {self.file('plan.jsonl.gz')}: {error}. No part is harmed; "
+                f"`sonotheque embed` with the same recordings and --store {self.store} plans again, and its plan then counts"
+            ) from error
 
     def state(self) -> str:
         """Return one of the state words; ``dead`` if it says it runs and its process is gone or silent."""
@@ -114,8 +175,7 @@ class JobFolder:
         if state != RUNNING:
             return state
         if beat.get("host") == socket.gethostname():
-            now, then = _process_started(int(beat["pid"])), beat.get("process_started")
-            alive = now is not None and then is not None and abs(now - float(then)) < _CLOCK_STEP_S
+            alive = is_process(int(beat["pid"]), beat.get("process"), beat.get("process_started"))
         else:
             alive = time.time() - float(beat.get("at_s", 0.0)) < STALE_S
         if not alive:
@@ -123,19 +183,14 @@ class JobFolder:
         return STOPPING if self.cancel_asked() else RUNNING
 
 
+def _temporary(name: str) -> str:
+    """Return a hidden name that no other process, thread or earlier attempt has."""
+    return f".{name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
 def now_text() -> str:
     """Return the time as ISO 8601, UTC, for people to read; nothing is ordered by it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _process_started(pid: int) -> float | None:
-    """Return when a process of this machine started: with the pid it names a process, also after pids wrap around."""
-    import psutil
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
 
 
 def heartbeat(job: JobFolder, state: str, **facts: Any) -> None:
@@ -147,17 +202,19 @@ def heartbeat(job: JobFolder, state: str, **facts: Any) -> None:
             "state": state,
             "host": socket.gethostname(),
             "pid": pid,
-            "process_started": _process_started(pid),
+            "process_started": process_started(pid),
+            "process": process_name(pid),
             "at": now_text(),
             "at_s": time.time(),
             **facts,
         },
+        forced=state != RUNNING,
     )
 
 
 def job_numbers(store: str) -> list[int]:
     """Return the numbers of a store's jobs, oldest first."""
-    folder = Path(store) / layout.JOBS
+    folder = Path(state_root(store)) / layout.JOBS
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
 
 
@@ -180,16 +237,13 @@ def latest_job(store: str) -> JobFolder:
 def new_job(store: str) -> JobFolder:
     """Make the next job folder."""
     number = (job_numbers(store) or [0])[-1] + 1
+    folder = str(Path(state_root(store)) / layout.JOBS)
     with store_errors(store):
-        while True:
-            job = JobFolder(store, number)
-            job.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                job.path.mkdir()
-            except FileExistsError:
-                number += 1
-                continue
-            return job
+        _DISK.makedirs(folder)
+        while not _DISK.make_folder(str(JobFolder(store, number).path)):
+            number += 1
+        _DISK.sync_dir(folder)
+    return JobFolder(store, number)
 
 
 @contextmanager
@@ -204,9 +258,9 @@ def store_lock(store: str) -> Iterator[None]:
     Conflict
         If another process holds it (kind ``busy``).
     """
-    path = Path(store) / layout.JOBS / "lock"
+    path = Path(state_root(store)) / layout.JOBS / "lock"
     with store_errors(store):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _DISK.makedirs(str(path.parent))
         handle = path.open("a")
     with handle:
         try:

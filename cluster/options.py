@@ -9,6 +9,7 @@ from typing import Any
 from embedder.engines.base import AUTO, ENGINES, PRECISIONS
 from embedder.models.hub import is_hub_address
 from sonotheque.core.errors import Invalid
+from sonotheque.core.places import is_url, normal
 
 DTYPES = ("float16", "float32")
 CHANNELS = ("mean", "first")
@@ -113,6 +114,8 @@ class EmbedOptions:
     mix_precision: bool = False
 
     def __post_init__(self) -> None:
+        if is_url(self.store):  # one spelling: names of objects are joined to it
+            object.__setattr__(self, "store", normal(self.store))
         for name, value, allowed in (
             ("--dtype", self.dtype, DTYPES),
             ("--channels", self.channels, CHANNELS),
@@ -138,12 +141,15 @@ class EmbedOptions:
         here = os.getcwd()  # not abspath: what ".." means behind a link is for the file system to say
 
         def whole(path: str | None) -> str | None:
-            return path if not path or is_hub_address(path) else os.path.join(here, os.path.expanduser(path))
+            return path if not path or is_hub_address(path) else place(path)
+
+        def place(path: str) -> str:
+            return normal(path) if is_url(path) else os.path.join(here, os.path.expanduser(path))
 
         return replace(
             self,
-            sources=tuple(os.path.join(here, os.path.expanduser(s)) for s in self.sources),
-            store=os.path.join(here, self.store),
+            sources=tuple(place(s) for s in self.sources),
+            store=normal(self.store) if is_url(self.store) else os.path.join(here, self.store),
             root=whole(self.root),
             weights=whole(self.weights),
             deployments=whole(self.deployments),

@@ -6,11 +6,12 @@ end never depends on what comes after it: when committed parts drop out of a pla
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+from cluster.recordings import Recordings
 from sonotheque.core.recording import Recording
 from store import part_id
 
@@ -73,11 +74,6 @@ def part_target_s(inventory_s: float) -> float:
     return max(target, PART_AUDIO_S_MIN)
 
 
-def _place(recording: Recording) -> tuple[str, str]:
-    date = recording.time.local_date
-    return recording.site, date.isoformat() if date else ""
-
-
 def pack(recordings: Iterable[Recording], store_digest: str, target_s: float) -> Iterator[PartPlan]:
     """Yield the parts of a plan, by site, date and path.
 
@@ -90,15 +86,59 @@ def pack(recordings: Iterable[Recording], store_digest: str, target_s: float) ->
     target_s : float
         From :func:`part_target_s`.
     """
-    ordered = sorted(recordings, key=lambda r: (_place(r), r.source.path))
-    for (site, date), group in groupby(ordered, key=_place):
-        waiting: list[Recording] = []
-        held_s = 0.0
-        for recording in group:
-            waiting.append(recording)
-            held_s += recording.audio_s
-            if held_s >= target_s or len(waiting) >= PART_FILES_MAX:
-                yield PartPlan(part_id(store_digest, waiting), site, date or None, tuple(waiting))
-                waiting, held_s = [], 0.0
-        if waiting:
-            yield PartPlan(part_id(store_digest, waiting), site, date or None, tuple(waiting))
+    listed = recordings if isinstance(recordings, Recordings) else Recordings(recordings)
+    return Packed(listed).pack(store_digest, target_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A part without its recordings: their numbers in the list they were packed from."""
+
+    part_id: str
+    site: str
+    date: str | None
+    numbers: array[int]
+
+
+class Packed:
+    """The parts of one run, kept as outlines: a part is made when it is planned, and again when its task is sent.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        Not to be changed afterwards.
+    """
+
+    def __init__(self, recordings: Recordings) -> None:
+        self._recordings = recordings
+        self.outlines: list[Outline] = []
+
+    def pack(self, store_digest: str, target_s: float) -> Iterator[PartPlan]:
+        """Yield the parts as :func:`pack` does, and keep the outline of each."""
+        for site, date, numbers in self._cut(target_s):
+            recordings = tuple(self._recordings[number] for number in numbers)
+            part = PartPlan(part_id(store_digest, recordings), site, date, recordings)
+            self.outlines.append(Outline(part.part_id, site, date, array("I", numbers)))
+            yield part
+
+    def _cut(self, target_s: float) -> Iterator[tuple[str, str | None, list[int]]]:
+        for site, date, numbers in self._recordings.places():
+            waiting: list[int] = []
+            held_s = 0.0
+            for number in sorted(numbers, key=self._recordings.path):
+                waiting.append(number)
+                held_s += self._recordings.audio_s[number]
+                if held_s >= target_s or len(waiting) >= PART_FILES_MAX:
+                    yield site, date, waiting
+                    waiting, held_s = [], 0.0
+            if waiting:
+                yield site, date, waiting
+
+    def __iter__(self) -> Iterator[PartPlan]:
+        """Make the parts again, one by one."""
+        for outline in self.outlines:
+            recordings = tuple(self._recordings[number] for number in outline.numbers)
+            yield PartPlan(outline.part_id, outline.site, outline.date, recordings)
+
+    def __len__(self) -> int:
+        return len(self.outlines)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from cluster.inventory import Settled
+from cluster.settled import SettledFiles
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.outcome import MEANING, Outcome, StageSeconds, Status, TaskOutcome
 from sonotheque.core.recording import printable_path
-from store.fsops import store_errors
+from store.fsops import LocalFileOps, store_errors
 from store.ledger import read_part
 
 COLUMNS = (
@@ -32,8 +33,12 @@ COLUMNS = (
     "top_label",
     "top_score",
 )
+_NEEDED = frozenset({"path", "outcome", "status", "reason", "duration_s", "windows"})  # of earlier versions too
+_DISK = LocalFileOps()
 ENDINGS = (".csv", ".jsonl", ".xlsx")
 IN_STORE = "already in the store"
+_STATUSES = frozenset(Status)
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # made once: `dumps` makes one a row when it is given a setting
 
 
 def start_text(time: dict[str, Any]) -> str:
@@ -50,7 +55,7 @@ def start_text(time: dict[str, Any]) -> str:
 def row(entry: dict[str, Any], site: str, outcome: Outcome, *, reason: str | None = None) -> dict[str, Any]:
     """Return the report's row for one ledger entry."""
     top = entry.get("top") or {}
-    known = entry["status"] in set(Status)
+    known = entry["status"] in _STATUSES
     said = entry["reason"] or ("" if entry["status"] == "ok" or not known else MEANING[Status(entry["status"])].text)
     return {
         "path": printable_path(entry["path"]),
@@ -69,12 +74,9 @@ def row(entry: dict[str, Any], site: str, outcome: Outcome, *, reason: str | Non
     }
 
 
-def settled_rows(store: str, settled: Iterable[Settled]) -> Iterator[dict[str, Any]]:
+def settled_rows(store: str, settled: SettledFiles) -> Iterator[dict[str, Any]]:
     """Yield the rows of files that the store had before this run: skipped, or still failed."""
-    by_part: dict[str, set[str]] = {}
-    for one in settled:
-        by_part.setdefault(one.embeddings, set()).add(one.entry.path)
-    for relative, paths in by_part.items():
+    for relative, paths in settled.by_part():
         part = read_part(store, relative)
         for entry in part.files:
             if entry.path in paths and entry.detail:
@@ -84,29 +86,39 @@ def settled_rows(store: str, settled: Iterable[Settled]) -> Iterator[dict[str, A
 
 
 class ReportWriter:
-    """Appends rows to ``report.jsonl`` and ``report.csv`` as they come."""
+    """Appends rows to ``report.jsonl`` and ``report.csv`` as they come.
+
+    Parameters
+    ----------
+    folder : Path
+        The job's folder.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._jsonl: TextIO = (folder / "report.jsonl").open("a", encoding="utf-8")
-        self._csv: TextIO = (folder / "report.csv").open("a", encoding="utf-8", newline="")
-        self._table = csv.DictWriter(self._csv, COLUMNS)
-        self._table.writeheader()
+        self._jsonl, self._csv = str(folder / "report.jsonl"), str(folder / "report.csv")
+        self._where = str(folder)
+        self._put([], header=True)
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write rows and flush them, so that a crash loses none that a reader has seen."""
-        with store_errors(str(self._folder)):
-            for one in rows:
-                self._jsonl.write(json.dumps(one, ensure_ascii=False) + "\n")
-                self._table.writerow({k: _inert(v) for k, v in one.items()})
-            self._jsonl.flush()
-            self._csv.flush()
+        """Write rows: each file grows by whole rows in one go, so that a crash loses none that a reader has seen."""
+        self._put(list(rows))
+
+    def _put(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> None:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, COLUMNS)
+        if header:
+            table.writeheader()
+        table.writerows({k: _inert(v) for k, v in one.items()} for one in rows)
+        lines = "".join(_as_json(one) + "\n" for one in rows)
+        with store_errors(self._where):
+            _DISK.append(self._jsonl, lines.encode())
+            _DISK.append(self._csv, text.getvalue().encode())
 
     def close(self) -> None:
-        """Close both files."""
-        with store_errors(str(self._folder)):
-            self._jsonl.close()
-            self._csv.close()
+        """Force both files to disk: the closing sum tells of them."""
+        with store_errors(self._where):
+            _DISK.append(self._jsonl, b"", forced=True)
+            _DISK.append(self._csv, b"", forced=True)
 
 
 def _inert(value: Any) -> Any:
@@ -115,15 +127,23 @@ def _inert(value: Any) -> Any:
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a job's report; a last line torn by a crash is left out."""
+    """Yield the rows of a job's report; what a crash or a bad disk made of a line that is no row any more is left out."""
     try:
         # A crash may tear a line within a character; such a line has no end either.
         with (folder / "report.jsonl").open(encoding="utf-8", errors="replace") as handle:
             for line in handle:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                if line.endswith("\n") and (found := _row_of(line)):
+                    yield found
     except FileNotFoundError:
         return
+
+
+def _row_of(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() >= _NEEDED else None
 
 
 def require_target(option: str, target: Path, endings: Sequence[str] = ENDINGS) -> None:

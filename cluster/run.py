@@ -26,7 +26,10 @@ from cluster.specs.kinds import Cluster
 from cluster.specs.placing import placed, require_runnable
 from cluster.sums import RunReport
 from cluster.watcher import Progress, Silent, Watcher
+from sonotheque.core.places import is_object
 from store import sweep_leftovers
+from store.probing_fs import FileSystemFacts, probe_file_system
+from store.state import state_root
 
 __all__ = ["Prepared", "Progress", "Run", "Silent", "Watcher", "embed", "prepare", "require_work"]
 
@@ -103,13 +106,33 @@ def embed(options: EmbedOptions, watcher: Watcher | None = None) -> RunReport:
     began = time.monotonic()
     require_work(options)
     with store_lock(options.store):
+        file_system = _probed(options.store, watcher)
         prepared = prepare(options, watcher)
         watcher.planned(prepared.plan)
         sweep_leftovers(options.store)
         job = new_job(options.store)
-        run = Run(prepared, job, watcher, began)
+        run = Run(prepared, job, watcher, began, file_system)
         with stop_on_signals(job):
             return run.go()
+
+
+def _probed(store: str, watcher: Watcher) -> FileSystemFacts | None:
+    """Try out the store's file system before a long look at the recordings: one that cannot be written to is told at once.
+
+    Parts of a store in an object store are put there by conditional requests, which need none of it.
+    """
+    if is_object(store):
+        from store.objects import ObjectFileOps  # fsspec: for addresses alone
+
+        ObjectFileOps(store).require_put_if_absent()
+        watcher.note(
+            f"jobs, catalog, index and annotations of {store} are kept on this machine, in {state_root(store)}"
+        )
+        return None
+    found = probe_file_system(store)
+    for note in found.notes(store):
+        watcher.note(note)
+    return found
 
 
 def require_work(options: EmbedOptions) -> None:
@@ -123,7 +146,7 @@ def require_work(options: EmbedOptions) -> None:
     require_runnable(*placed(options))
     choose_root(options.sources, options.root, ())
     require_store_name(options.absolute().store)
-    if not os.path.isdir(options.store):
+    if not is_object(options.store) and not os.path.isdir(options.store):
         require_engine(options, settle_store(options))
         describer_of(options)
         require_audio(options.sources)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cluster.backends import Backend, InProcessBackend
+from cluster.backends import Backend, InProcessBackend, StopAsked
 from cluster.coordinator import Coordinator
 from cluster.engine import settle_engine
 from cluster.heart import Heart
 from cluster.job import FAILED, FINISHED, STOPPED, JobFolder, heartbeat
+from cluster.machine import machine_facts
 from cluster.payload import ModelChoice, TaskPayload
-from cluster.plan import PartPlan, pack, part_target_s
+from cluster.plan import Packed, PartPlan, part_target_s
 from cluster.specs.placing import model_on_nodes, on_nodes, paths_of
 from cluster.sums import Books, RunReport
 from cluster.watcher import Progress, Speedometer, Watcher
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import TaskOutcome
 from store import StoreConfig, create_config
+from store.probing_fs import FileSystemFacts
 
 if TYPE_CHECKING:
     from cluster.run import Prepared
@@ -36,6 +38,7 @@ class Run:
     job: JobFolder
     watcher: Watcher
     began: float
+    file_system: FileSystemFacts | None = None
     _snapshot_at: float = 0.0
     _work_began: float = 0.0
     _speed: Speedometer = field(default_factory=Speedometer)
@@ -45,27 +48,42 @@ class Run:
     def go(self) -> RunReport:
         """Run it."""
         options, inventory = self.prepared.options, self.prepared.inventory
-        self.job.file("progress").mkdir()
+        self.job.make_progress()
+        machine, file_system = machine_facts(), self.file_system and self.file_system.to_json()
         self.job.write_json(
-            "job.json", {"options": options.absolute().to_json(), "root": inventory.root, "prefix": options.prefix}
+            "job.json",
+            {
+                "options": options.absolute().to_json(),
+                "root": inventory.root,
+                "prefix": options.prefix,
+                "machine": machine,
+                "file_system": file_system,
+            },
         )
+        self.job.event("machine", **machine)
+        if file_system:
+            self.job.event("file system", **file_system)
         self.job.event("started", files=inventory.files, new=len(inventory.new))
         self._books = Books(self.prepared, self.job)
         try:
             with Heart(self.job) as self._heart:
                 self._books.open()
                 if inventory.new:
-                    self._work()
+                    with contextlib.suppress(StopAsked):  # while a cluster's jobs still waited in their queue
+                        self._work()
                 else:
                     self.job.write_plan(self._plan_lines([]))
             stopped = self.job.cancel_asked() and self._books.pending
+            return self._close(STOPPED if stopped else FINISHED)
         except BaseException as error:
             told = error.message if isinstance(error, SonothequeError) else repr(error)
-            with contextlib.suppress(SonothequeError):  # what ended the run (a full disk ...) may well end this too
+            passing = contextlib.suppress(SonothequeError, OSError)  # what ended the run (a full disk) may end this too
+            with passing:
                 self.job.event("ended by an error", error=told)
                 self._close(FAILED)
+            with passing:
+                heartbeat(self.job, FAILED)  # also if there is no closing sum: nobody must take it for a run at work
             raise
-        return self._close(STOPPED if stopped else FINISHED)
 
     def _close(self, state: str) -> RunReport:
         startup_s = self._work_began and self._work_began - self.began
@@ -111,6 +129,8 @@ class Run:
             workers=options.workers,
             scheduler=options.scheduler,
             cluster=self.prepared.cluster,
+            note=self._of_cluster,
+            stop_asked=self.job.cancel_asked,
         )
 
     def _config(self, backend: Backend) -> StoreConfig:
@@ -118,20 +138,20 @@ class Run:
         config = self.prepared.settled.config_for(spec)
         return create_config(self.prepared.options.store, config)
 
-    def _payloads(self, config: StoreConfig, choice: ModelChoice) -> list[TaskPayload]:
+    def _payloads(self, config: StoreConfig, choice: ModelChoice) -> Iterator[TaskPayload]:
         inventory = self.prepared.inventory
-        parts = list(pack(inventory.new, config.digest, part_target_s(inventory.audio_s)))
-        self.job.write_plan(self._plan_lines(parts))
-        self._books.planned(config, parts)
+        parts = Packed(inventory.new)
+        self.job.write_plan(self._plan_lines(parts.pack(config.digest, part_target_s(inventory.audio_s))))
+        self._books.planned(config, parts.outlines)
         store = self.prepared.options.absolute().store
         progress = str(JobFolder(store, self.job.number).file("progress"))
         decoders = self.prepared.options.decoders
         store, root, progress = (
             on_nodes(p, paths_of(self.prepared.cluster)) for p in (store, inventory.root, progress)
         )
-        return [TaskPayload(store, config, part, root, inventory.prefix, choice, progress, decoders) for part in parts]
+        return (TaskPayload(store, config, part, root, inventory.prefix, choice, progress, decoders) for part in parts)
 
-    def _plan_lines(self, parts: list[PartPlan]) -> Iterator[dict[str, Any]]:
+    def _plan_lines(self, parts: Iterable[PartPlan]) -> Iterator[dict[str, Any]]:
         for part in parts:
             for recording in part.recordings:
                 yield {**recording.to_json(), "part_id": part.part_id}
@@ -141,12 +161,23 @@ class Run:
 
     def _done(self, outcome: TaskOutcome) -> None:
         self._books.take(outcome)
-        self.job.event("part", part=outcome.part_id, rows=outcome.rows, won=outcome.committed, wall_s=outcome.wall_s)
+        self.job.event(
+            "part",
+            part=outcome.part_id,
+            rows=outcome.rows,
+            bytes=outcome.bytes_written,
+            won=outcome.committed,
+            wall_s=outcome.wall_s,
+        )
         now = time.monotonic()
         self._snapshot_at = self._snapshot_at or now
         if now - self._snapshot_at > _SNAPSHOT_EVERY_S:
             self._snapshot_at = now
             self._books.snapshot()
+
+    def _of_cluster(self, text: str) -> None:
+        self.job.event("cluster", text=text)
+        self.watcher.note(text)
 
     def _note(self, text: str) -> None:
         self.job.event("trouble", text=text)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
+import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, Final
 
-import dask
-from distributed import CancelledError, Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed
-from distributed.comm import CommClosedError
+from distributed import Worker, WorkerPlugin
+from threadpoolctl import threadpool_limits
 
-from cluster.dask_backend import connect
-from cluster.dask_settings import SETTINGS
+from cluster.backends import WorkerLost
+from cluster.dask_cluster import DaskWorkers
+from cluster.dask_tasks import TaskEnd, run_tasks
 from cluster.score_stack import ProbeStack
 from cluster.score_task import ScoredPart, score_part
+from cluster.specs.placing import PATHS_HINT, Placed
 from probes import Probe
-from sonotheque.core.errors import Unavailable
+from sonotheque.core.errors import Invalid
+from sonotheque.core.places import is_object
+from store import layout
 from store.scores import ScoreSet
 from store.snapshots import SnapshotPart
 
@@ -38,10 +41,13 @@ class StackPlugin(WorkerPlugin):
     wanted : ScoreSet
     probes : tuple of Probe
         In the set's order.
+    threads : int
+        Of a product.
     """
 
     wanted: ScoreSet
     probes: tuple[Probe, ...]
+    threads: int = 1
 
     @property
     def name(self) -> str:
@@ -52,6 +58,8 @@ class StackPlugin(WorkerPlugin):
         """Stack them; Ctrl-C is left to the process that hands out the parts."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.threads > 1:  # Dask starts its workers with one
+            threadpool_limits(self.threads, user_api="blas")
         _STACKS[self.wanted.name] = ProbeStack(self.probes, self.wanted.floor)
 
     def teardown(self, worker: Worker) -> None:
@@ -60,102 +68,96 @@ class StackPlugin(WorkerPlugin):
 
 
 def score_remotely(arguments: dict[str, Any]) -> ScoredPart:
-    """Run one task on the worker that is here."""
-    wanted = ScoreSet.from_json(arguments["set"])
+    """Run one task on the worker that is here.
+
+    Raises
+    ------
+    Invalid
+        If this worker does not see the store of the one who asked.
+    """
+    root, wanted = arguments["root"], ScoreSet.from_json(arguments["set"])
+    if not is_object(root) and not os.path.exists(f"{root}/{layout.score_set(wanted.name)}"):
+        raise Invalid(f"a worker on {socket.gethostname()} does not see the scores begun in {root}. {PATHS_HINT}")
     part = SnapshotPart(**{**arguments["part"], "superseded": ()})
-    return score_part(arguments["root"], arguments["dim"], part, _STACKS[wanted.name], wanted)
+    return score_part(root, arguments["dim"], part, _STACKS[wanted.name], wanted)
 
 
 def score_on_dask(
     root: str,
     dim: int,
     jobs: Sequence[Job],
-    probes: dict[str, tuple[Probe, ...]],
+    probes: Mapping[str, tuple[Probe, ...]],
     *,
-    workers: int = 1,
-    scheduler: str | None = None,
+    placed: Placed,
+    note: Callable[[str], None] = lambda _: None,
     told: Callable[[int], None] | None = None,
 ) -> Generator[ScoredPart]:
-    """Score parts on a LocalCluster of ``workers``, or on a running scheduler; yield each as it ends.
+    """Score parts on Dask workers, which are started and ended here unless they are a scheduler's; yield each as it ends.
 
     Parameters
     ----------
     root : str
-        The same path for all workers.
+        Absolute, as this machine sees it.
     dim : int
     jobs : sequence of (ScoreSet, SnapshotPart)
-    probes : dict
+    probes : mapping
         Name of a set -> its probes, in its order.
-    workers : int
-    scheduler : str, optional
+    placed : Placed
+    note : callable, optional
+        Takes what people should know of a cluster that is started here.
     told : callable, optional
         Called with the windows of each part that ended.
 
     Raises
     ------
-    Invalid, Unavailable
-        If no scheduler answers, its workers will not do, it goes away, or scores cannot be written.
+    SonothequeError
+        If no scheduler answers, its workers will not do, they go away, or scores cannot be written.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    dask.config.set(SETTINGS)
-    with ExitStack() as stack:
-        client = _client(stack, workers, scheduler)
-        for wanted, _ in {wanted.name: (wanted, None) for wanted, _ in jobs}.values():
-            plugin = StackPlugin(wanted, probes[wanted.name])
-            client.register_plugin(plugin)
-            if scheduler:
-                stack.callback(client.unregister_worker_plugin, plugin.name)
-        waiting = iter(jobs)
-        of: dict[str, Job] = {}
-
-        def submit(job: Job) -> Any:
-            wanted, part = job
-            told_part = {**asdict(part), "superseded": ()}
-            arguments = {"root": root, "dim": dim, "set": wanted.to_json(), "part": told_part}
-            # No argument may equal a key (Dask would put that key's result in its place): keys have a prefix, arguments are in a dict.
-            future = client.submit(score_remotely, arguments, key=f"score-{wanted.name}-{part.part_id}", pure=False)
-            of[future.key] = job
-            return future
-
-        slots = max(1, len(client.nthreads()))
-        running = as_completed([submit(job) for job in islice(waiting, _AHEAD * slots)])
-        for future in running:
-            ended = _read(of.pop(future.key)[1], future)
-            future.release()
-            for job in islice(waiting, 1):
-                running.add(submit(job))
-            if told:
-                told(ended.windows)
-            yield ended
-
-
-def _client(stack: ExitStack, workers: int, scheduler: str | None) -> Client:
-    if scheduler:
-        client = connect(scheduler, "cluster.score_dask")
-        stack.callback(client.close, timeout=10)
-        return client
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        host="127.0.0.1",
-        silence_logs=logging.CRITICAL,
+    workers = DaskWorkers(
+        placed.workers, scheduler=placed.scheduler, cluster=placed.spec, module="cluster.score_dask", note=note
     )
-    stack.callback(cluster.close, timeout=10)
-    client = Client(cluster)
-    stack.callback(client.close, timeout=10)
-    return client
-
-
-def _read(part: SnapshotPart, future: Any) -> ScoredPart:
+    plugins, clean = _plugins(jobs, probes, placed), False
     try:
-        found: ScoredPart = future.result()
-    except KilledWorker as error:
-        return ScoredPart(part.part_id, failure=f"its scoring ended a worker again and again: {error}")
-    except (CancelledError, CommClosedError) as error:
-        raise Unavailable(
-            "the Dask scheduler went away. What was committed stays; run the same command again: it goes on where it stopped",
-            kind="workers_lost",
-        ) from error
+        client = workers.start()
+        for plugin in plugins:
+            client.register_plugin(plugin)
+        of = {part.part_id: part for _, part in jobs}
+        with closing(
+            run_tasks(workers, score_remotely, _tasks(placed.on_nodes(root), dim, jobs), prefix="score", ahead=_AHEAD)
+        ) as ends:
+            for end in ends:
+                found = _read(of[end.name], end)
+                if told:
+                    told(found.windows)
+                yield found
+        clean = True
+    finally:
+        if workers.is_foreign:
+            _unregister(workers, plugins)
+        workers.close(now=not clean)
+
+
+def _unregister(workers: DaskWorkers, plugins: Sequence[StackPlugin]) -> None:
+    with suppress(OSError, RuntimeError):  # the scheduler went away, or was never reached
+        for plugin in plugins:
+            workers.client.unregister_worker_plugin(plugin.name)
+
+
+def _plugins(jobs: Sequence[Job], probes: Mapping[str, tuple[Probe, ...]], placed: Placed) -> list[StackPlugin]:
+    threads = placed.threads if placed.spec else 1
+    return [StackPlugin(s, probes[s.name], threads) for s in {s.name: s for s, _ in jobs}.values()]
+
+
+def _tasks(root: str, dim: int, jobs: Sequence[Job]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for wanted, part in jobs:
+        told_part = {**asdict(part), "superseded": ()}
+        yield part.part_id, {"root": root, "dim": dim, "set": wanted.to_json(), "part": told_part}
+
+
+def _read(part: SnapshotPart, end: TaskEnd) -> ScoredPart:
+    if isinstance(end.error, WorkerLost):
+        return ScoredPart(part.part_id, failure=f"its scoring ended a worker again and again: {end.error}")
+    if end.error is not None:
+        raise end.error
+    found: ScoredPart = end.result
     return found

@@ -16,11 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from cluster.score_stack import ProbeStack
 from cluster.score_task import ScoredPart, ScoringStopped, score_part
+from cluster.specs.placing import Placed, place_tasks, require_runnable
 from probes import Probe
-from sonotheque.core.errors import Invalid, Unavailable
+from sonotheque.core.errors import Unavailable
+from sonotheque.core.places import is_object
 from store import sweep_leftovers
 from store.config import read_config
-from store.fsops import FileOps, LocalFileOps, store_errors
+from store.fsops import FileOps, ops_of, store_errors
 from store.scores import SCORE_FLOOR, HeldScores, ScoredProbe, ScoreSet
 from store.snapshots import Snapshot, SnapshotPart, lost_part
 
@@ -43,6 +45,8 @@ class ScoringReport:
     snapshot : int
     parts, parts_held, parts_scored, parts_failed : int
         Asked for; scored by all probes before; scored now; without scores.
+    to_score : int
+        Windows of the parts that were not scored before.
     windows : int
         Scored now, superseded ones too: whichever rows are live tomorrow, their scores are there.
     window_scores : int
@@ -65,6 +69,7 @@ class ScoringReport:
     parts_held: int = 0
     parts_scored: int = 0
     parts_failed: int = 0
+    to_score: int = 0
     windows: int = 0
     window_scores: int = 0
     scores: int = 0
@@ -98,9 +103,12 @@ def score_snapshot(
     parts: Sequence[SnapshotPart] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
+    cluster: str | None = None,
     lanes: int | None = None,
+    dry_run: bool = False,
     ops: FileOps | None = None,
     progress: Progress | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> ScoringReport:
     """Score what is not scored yet; run again, it goes on where it was interrupted.
 
@@ -118,11 +126,17 @@ def score_snapshot(
         Processes of a Dask cluster on this machine; 1: no Dask.
     scheduler : str, optional
         Address of a running Dask scheduler.
+    cluster : str, optional
+        A cluster file (``cluster/specs``), whose workers take the place of ``workers``.
     lanes : int, optional
         Parts at once in this process, at most.
+    dry_run : bool
+        Only count what is to be scored.
     ops : FileOps, optional
         In this process alone.
     progress : callable, optional
+    note : callable, optional
+        Takes what people should know of a cluster that is started for this.
 
     Raises
     ------
@@ -134,25 +148,30 @@ def score_snapshot(
         If the description of a set of scores cannot be read.
     Unavailable
         If scores cannot be written, the snapshot was removed meanwhile, or the Dask cluster goes away. What was committed stays.
+    NotFound
+        If there is no such cluster file, or what it names is not on this machine.
     """
     began = time.monotonic()
-    if workers < 1:
-        raise Invalid(f"--workers {workers}: at least 1")
+    placed = place_tasks(workers, scheduler, cluster)
+    if not dry_run:
+        require_runnable(placed, placed.spec)
     config = read_config(root)
     for probe in probes:
         probe.require_model(config.model)
     asked = ScoreSet.of(tuple(scored_probe(p) for p in probes), floor)
     wanted = [p for p in (snapshot.parts if parts is None else parts) if p.live_rows]
     report = ScoringReport([p.to_json() for p in asked.probes], floor, snapshot.number, parts=len(wanted))
-    ops = ops or LocalFileOps()
+    if dry_run:
+        report.where = placed.title
+    ops = ops or ops_of(root)
     with store_errors(root):
         run = _Run(root, config.model.dim, snapshot, probes, ops, report)
         jobs = run.plan(wanted, asked)
-        if jobs:
+        if jobs and not dry_run:
             sweep_leftovers(root, ops)
             for one in {s.name: s for s, _ in jobs}.values():
                 one.put(root, ops)
-            run.go(jobs, workers, scheduler, lanes or min(_LANES_MAX, os.cpu_count() or 1), progress)
+            run.go(jobs, placed, lanes or min(_LANES_MAX, os.cpu_count() or 1), progress, note)
     report.wall_s = round(time.monotonic() - began, 3)
     return report
 
@@ -172,26 +191,29 @@ class _Run:
         held = HeldScores(self.root, self.ops)
         jobs = [(one, parts[i]) for one, ids in held.plan(parts, asked.probes, asked.floor) for i in ids]
         self.report.parts_held = len(parts) - len(jobs)
+        self.report.to_score = sum(part.rows for _, part in jobs)
         return jobs
 
     def go(
-        self, jobs: Sequence[Job], workers: int, scheduler: str | None, lanes: int, progress: Progress | None
+        self,
+        jobs: Sequence[Job],
+        placed: Placed,
+        lanes: int,
+        progress: Progress | None,
+        note: Callable[[str], None],
     ) -> None:
         """Score, and count what comes back."""
         by_key = {(p.name, p.version): p for p in self.probes}
         sets = {s.name: s for s, _ in jobs}
         probes = {name: tuple(by_key[p.key] for p in s.probes) for name, s in sets.items()}
-        told = _Counter(sum(p.rows for _, p in jobs), progress)
+        told = _Counter(self.report.to_score, progress)
         by_part = {part.part_id: (wanted, part) for wanted, part in jobs}
-        if workers > 1 or scheduler:
+        self.report.where = placed.title
+        if not placed.is_here:
             from cluster.score_dask import score_on_dask
 
-            self.report.where = (
-                f"the Dask scheduler at {scheduler}" if scheduler else f"{workers} worker processes on this machine"
-            )
-            ended = score_on_dask(
-                os.path.abspath(self.root), self.dim, jobs, probes, workers=workers, scheduler=scheduler, told=told.add
-            )
+            root = self.root if is_object(self.root) else os.path.abspath(self.root)
+            ended = score_on_dask(root, self.dim, jobs, probes, placed=placed, note=note, told=told.add)
         else:
             stacks = {name: ProbeStack(found, sets[name].floor) for name, found in probes.items()}
             ended = _score_here(self.root, self.dim, jobs, stacks, lanes, self.ops, told)
@@ -215,7 +237,7 @@ class _Run:
 
     def _failed(self, scored: ScoredPart, part: SnapshotPart) -> None:
         reason = scored.failure
-        if not os.path.lexists(f"{self.root}/{part.embeddings}"):
+        if not self.ops.exists(f"{self.root}/{part.embeddings}"):
             lost = lost_part(self.root, self.snapshot, part.embeddings)
             if isinstance(lost, Unavailable):
                 raise lost

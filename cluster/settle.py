@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from cluster.job import JobFolder, job_numbers
 from cluster.options import EmbedOptions
-from embedder.audio import DECODE_BLOCK_S, QUALITY
+from embedder.audio import DECODE_BLOCK_S, QUALITY, open_header
 from embedder.models import DEFAULT_MODEL, model_info
 from embedder.recorders import Describer, SiteRule, load_deployments, load_times
 from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound
 from sonotheque.core.model_spec import ModelSpec
+from sonotheque.core.places import is_object
 from sonotheque.core.recording import printable_path
 from sonotheque.core.windows import WindowRule
 from store import Ledger, StoreConfig, load_ledger, read_config, require_same
@@ -89,7 +92,7 @@ def require_store_name(store: str) -> None:
         raise Invalid(
             f"--store {printable_path(store)}: the name is not valid UTF-8, and Parquet readers cannot open it; choose another"
         )
-    if Path(store).exists() and not Path(store).is_dir():
+    if not is_object(store) and Path(store).exists() and not Path(store).is_dir():
         raise Invalid(f"--store {store} is not a folder: give a folder, or the name of one to be made")
 
 
@@ -122,7 +125,8 @@ def settle_store(options: EmbedOptions) -> SettledStore:
         If a part cannot be read: what it held would be embedded again under a name that is taken.
     """
     config = _config_of(options.store)
-    settled = SettledStore(options, config, load_ledger(options.store) if config else Ledger({}, {}, {}))
+    with _no_collecting():
+        settled = SettledStore(options, config, load_ledger(options.store) if config else Ledger({}, {}, {}))
     model_info(settled.model)
     if config and settled.model != config.model.name:
         raise Conflict(
@@ -135,10 +139,28 @@ def settle_store(options: EmbedOptions) -> SettledStore:
         path, why = next(iter(settled.ledger.damaged.items()))
         raise Damaged(
             f"{len(settled.ledger.damaged)} part file(s) of {options.store} cannot be read, the first: {path}: {why}. Move it out of the "
-            f"store (mv '{Path(options.store) / path}' '{Path(options.store) / path}.damaged') and run again: its recordings will be "
+            f"store ({_move(options.store, path)}) and run again: its recordings will be "
             f"embedded anew. `sonotheque verify --store {options.store}` lists all"
         )
     return settled
+
+
+def _move(store: str, path: str) -> str:
+    if is_object(store):
+        return f"{store}/{path}, with the provider's own tools"
+    return f"mv '{Path(store) / path}' '{Path(store) / path}.damaged'"
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Let Python not look for garbage meanwhile: of 10^6 entries it looks at all, again and again, for a third of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def settle_window_rule(settled: SettledStore) -> tuple[WindowRule, int]:
@@ -163,6 +185,7 @@ def describer_of(options: EmbedOptions) -> Describer:
         pattern=options.time_pattern,
         deployments=_table("--deployments", options.deployments, load_deployments),
         times=_table("--times", options.times, load_times),
+        opened=open_header,
     )
 
 

@@ -6,45 +6,102 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from cluster.job import DEAD, RUNNING, STOPPING, JobFolder, job_numbers, latest_job
+from cluster.keeper import keeper_of
 from cluster.report import IN_STORE, read_rows
-from sonotheque.core.errors import NotFound
+from sonotheque.core.errors import Damaged, NotFound
 from sonotheque.core.outcome import Outcome, Status
 from store import VerifyReport, read_config, verify
 from store.layout import EMBEDDINGS, part_name, part_path
+from store.ledger import committed_among
 
 _WAIT_POLL_S = 0.5
 
 
 def _job(store: str, number: int | None) -> JobFolder:
-    if number is None:
-        return latest_job(store)
+    return latest_job(store) if number is None else require_job(store, number)
+
+
+def require_job(store: str, number: int) -> JobFolder:
+    """Return a job by its number.
+
+    Raises
+    ------
+    NotFound
+        If there is none; the message names those there are.
+    """
     if number not in job_numbers(store):
         raise NotFound(f"{store} has no job {number}; it has {', '.join(map(str, job_numbers(store))) or 'none'}")
     return JobFolder(store, number)
 
 
-def job_status(store: str, number: int | None = None) -> dict[str, Any]:
-    """Return a job's state, last heartbeat, and how many of its parts are committed."""
+class PartCount:
+    """How many parts of a job are committed by now; what was found once is not looked for again.
+
+    Parameters
+    ----------
+    job : JobFolder
+
+    Attributes
+    ----------
+    problem : str
+        Why the count may be short; empty if it is not.
+    """
+
+    def __init__(self, job: JobFolder) -> None:
+        self.problem = ""
+        self._job = job
+        self._missing: dict[str, str] = {}
+        self._planned = 0
+
+    def look(self) -> tuple[int, int]:
+        """Return (planned, committed)."""
+        if not self._planned:  # also of a run that is still planning
+            try:
+                self._read_plan()
+            except Damaged as error:  # what can be read of it counts
+                self.problem = error.message
+            self._planned = len(self._missing)
+        there = committed_among(self._job.store, self._missing.values())
+        self._missing = {i: path for i, path in self._missing.items() if path not in there}
+        return self._planned, self._planned - len(self._missing)
+
+    def _read_plan(self) -> None:
+        for line in self._job.read_plan():
+            if "part_id" in line:
+                part_id, local = line["part_id"], line["time"]["local_start"]
+                date = local[:10] if local else None
+                self._missing[part_id] = part_path(EMBEDDINGS, line["site"], date, part_name(part_id))
+
+
+def job_status(store: str, number: int | None = None, *, parts: PartCount | None = None) -> dict[str, Any]:
+    """Return a job's state, last heartbeat, how many of its parts are committed, and who looks after it from outside.
+
+    Parameters
+    ----------
+    store : str
+    number : int, optional
+        The newest by default.
+    parts : PartCount, optional
+        Of this job, from an earlier call: for those who ask again and again.
+    """
     job = _job(store, number)
-    places: dict[str, tuple[str, str | None]] = {}
-    for line in job.read_plan():
-        if "part_id" in line:
-            local = line["time"]["local_start"]
-            places[line["part_id"]] = (line["site"], local[:10] if local else None)
-    committed = sum(
-        (Path(store) / part_path(EMBEDDINGS, site, date, part_name(part_id))).exists()
-        for part_id, (site, date) in places.items()
-    )
+    count = parts or PartCount(job)
+    planned, committed = count.look()
+    keeper = keeper_of(store)
     return {
         "job": job.number,
         "state": job.state(),
-        "parts_planned": len(places),
+        "parts_planned": planned,
         "parts_committed": committed,
         "heartbeat": job.read_json("heartbeat.json"),
+        **{key: job.read_json("job.json").get(key) for key in ("machine", "file_system")},
+        **({"problem": count.problem} if count.problem else {}),
+        "keeper": {"stage": keeper.stage, "pid": keeper.told.get("pid"), "alive": keeper.process is not None}
+        if keeper
+        else None,
     }
 
 
@@ -135,7 +192,13 @@ def newest_of_each(store: str) -> list[JobFolder]:
         job = JobFolder(store, number)
         if job.has_plan():
             told = job.read_json("job.json")
-            key = (*told["options"]["sources"], told["root"], told["prefix"])
+            try:
+                key = (*told["options"]["sources"], told["root"], told["prefix"])
+            except (
+                KeyError,
+                TypeError,
+            ):  # a damaged file: nobody knows which later plan stands for this one, so it counts
+                key = (f"job {number}",)
             found.pop(key, None)
             found[key] = job
     return list(found.values())

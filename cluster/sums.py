@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.job import FAILED, JobFolder, now_text
 from cluster.payload import TaskPayload
-from cluster.plan import PartPlan
+from cluster.plan import Outline
 from cluster.report import ReportWriter, Tally, row, settled_rows
 from cluster.task import peak_rss_bytes
 from sonotheque.core.errors import Damaged, SonothequeError
@@ -21,7 +21,7 @@ from store import Ledger, Snapshot, StoreConfig, write_snapshot
 from store.catalog import open_catalog
 from store.layout import EMBEDDINGS, part_name, part_path
 from store.ledger import Part, read_part
-from store.live import resolve_live
+from store.live import resolve_superseded
 
 if TYPE_CHECKING:
     from cluster.run import Prepared
@@ -124,11 +124,11 @@ class Books:
         self._tally = Tally(prepared.inventory.files)
         self._report: ReportWriter | None = None
         self._config: StoreConfig | None = prepared.settled.config
-        self._parts: dict[str, PartPlan] = {}
+        self._places: dict[str, tuple[str, str | None]] = {}  # of the parts to come: site and date
         self._committed: dict[str, Part] = dict(prepared.settled.ledger.parts)
         self._sha256: dict[str, str] = {}
         self._snapshot: Snapshot | None = None
-        self._ended: set[str] = set()
+        self._given_up: set[str] = set()
         self.work_s = 0.0  # set when all parts have ended
 
     def open(self) -> None:
@@ -138,10 +138,10 @@ class Books:
         while chunk := list(islice(rows, _CHUNK)):
             self._write(chunk, settled=True)
 
-    def planned(self, config: StoreConfig, parts: Iterable[PartPlan]) -> None:
+    def planned(self, config: StoreConfig, parts: Iterable[Outline]) -> None:
         """Take down the parts to come."""
         self._config = config
-        self._parts = {p.part_id: p for p in parts}
+        self._places = {p.part_id: (p.site, p.date) for p in parts}
 
     @property
     def pending(self) -> int:
@@ -150,11 +150,11 @@ class Books:
 
     def take(self, outcome: TaskOutcome) -> None:
         """Book one part's outcome."""
-        self._ended.add(outcome.part_id)
-        plan = self._parts[outcome.part_id]
-        relative = part_path(EMBEDDINGS, plan.site, plan.date, part_name(outcome.part_id))
+        relative = part_path(EMBEDDINGS, *self._places[outcome.part_id], part_name(outcome.part_id))
         part = read_part(self._prepared.options.store, relative)
-        self._committed[part.part_id] = replace(part, files=tuple(replace(f, detail=None) for f in part.files))
+        # What is kept of a part is kept ten thousand times: what a snapshot asks for, and no name twice.
+        small = tuple(replace(f, detail=None) for f in part.files)
+        self._committed[part.part_id] = replace(part, files=small, predictions_sha256=None)
         self._sha256[part.part_id] = outcome.sha256
         # If another attempt won, its ledger counts and not what this task found.
         seconds = {e["path"]: e["seconds"] for e in outcome.files}
@@ -164,7 +164,7 @@ class Books:
 
     def give_up(self, payload: TaskPayload, error: Exception) -> None:
         """Book a part that no attempt could commit: its files failed in this run and will be tried by the next."""
-        self._ended.add(payload.part.part_id)
+        self._given_up.add(payload.part.part_id)
         reason = f"its part could not be committed: {error}"
         self._write(
             {
@@ -196,7 +196,7 @@ class Books:
         audio_s, windows = tally.audio_s, tally.windows
         files = tally.outcomes.total() - len(self._prepared.inventory.settled)
         for file in self._job.file("progress").glob("*.json"):
-            if file.stem in self._ended:
+            if file.stem in self._sha256 or file.stem in self._given_up:
                 continue
             try:
                 told = json.loads(file.read_text(encoding="ascii"))
@@ -211,8 +211,9 @@ class Books:
         """Write a snapshot of what is committed, so that readers see it."""
         if self._config is None:
             return None
-        live, superseded = resolve_live(self._committed.values())
-        ledger = Ledger(self._committed, live, superseded)
+        ledger = self._prepared.settled.ledger
+        if self._sha256:  # something was committed since; a snapshot asks only for what is superseded
+            ledger = Ledger(self._committed, {}, resolve_superseded(self._committed.values()))
         self._snapshot = write_snapshot(
             self._prepared.options.store,
             self._config,
@@ -239,8 +240,8 @@ class Books:
             return
         try:
             open_catalog(self._prepared.options.store, self._config, snapshot)
-        except SonothequeError as error:
-            self._job.event("trouble", text=f"the catalog was not built: {error.message}")
+        except (SonothequeError, OSError) as error:
+            self._job.event("trouble", text=f"the catalog was not built: {error}")
 
     def _sum(self, state: str, wall_s: float, startup_s: float, snapshot: Snapshot | None) -> RunReport:
         tally, plan, options = self._tally, self._prepared.plan, self._prepared.options
@@ -272,7 +273,7 @@ class Books:
             windows_per_s=round(tally.windows / wall_s, 2),
             bytes=tally.bytes_written,
             bytes_per_window=round(tally.bytes_written / tally.windows, 1) if tally.windows else 0.0,
-            parts=len(self._ended),
+            parts=len(self._sha256) + len(self._given_up),
             snapshot=snapshot.number if snapshot else 0,
             store_windows=snapshot.live_rows if snapshot else 0,
             changed=plan.changed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import resource
@@ -14,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from cluster.payload import TaskPayload
+from cluster.progress import forget_progress, tell_progress
 from cluster.roots import absolute_path
 from embedder.models import Embedder
 from embedder.pipeline import AudioFile, EmbedPipeline, FileEnd, Rows, merge_rows
@@ -177,7 +177,7 @@ class PartTask:
             writing = time.perf_counter()
             committed = writer.commit(entries)
             self._stages += StageSeconds(write_s=time.perf_counter() - writing)
-        self._payload.progress_file.unlink(missing_ok=True)
+        forget_progress(self._payload)
         return TaskOutcome(
             part.part_id,
             committed.won,
@@ -257,10 +257,7 @@ class PartTask:
             "audio_s": self._done["audio_s"] + current_s,
             "windows": self._done["windows"] + current_windows,
         }
-        try:
-            self._payload.progress_file.write_text(json.dumps(done), encoding="ascii")
-        except OSError:  # progress is for people to look at; the part does not depend on it
-            return
+        tell_progress(self._payload, done)
 
 
 def _window_rows(rows: Rows, recording: Recording) -> WindowRows:

@@ -11,11 +11,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from embedder.audio import Channels, Window, open_windows
+from embedder.audio import Channels, open_windows
 from embedder.inference import DecodeEnd, FileEnd, Frame, Inference, Rows, merge_rows
 from embedder.models import Embedder
+from embedder.patience import DELAYS_S, Patience, PatientWindows, Windows
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import DecodeSummary, StageSeconds, Status
 from sonotheque.core.windows import WindowRule
@@ -43,20 +44,6 @@ class AudioFile:
 
     path: str
     expect: tuple[int, int] | None = None
-
-
-class Windows(Protocol):
-    """Windows of one file, iterated once, and what decoding found: :class:`embedder.audio.WindowStream`, or a part of one."""
-
-    @property
-    def summary(self) -> DecodeSummary:
-        """Known after the last window."""
-
-    @property
-    def stages(self) -> StageSeconds:
-        """Seconds spent so far."""
-
-    def __iter__(self) -> Iterator[Window]: ...
 
 
 class EmbedPipeline:
@@ -93,6 +80,8 @@ class EmbedPipeline:
         opened: Callable[[AudioFile], Windows] | None = None,
     ) -> None:
         self._opened = opened or (lambda file: open_windows(file.path, rule, channels=channels, expect=file.expect))
+        # Windows from elsewhere may be there once only; a file of ours is opened again when its disk failed for a moment.
+        self._delays_s = DELAYS_S if opened is None else ()
         self._decoders, self._stall_s, self._batch_size = decoders, stall_s, model.batch_size
         self._inference = Inference(model, top_k, largest)
 
@@ -105,6 +94,7 @@ class EmbedPipeline:
             If a decoder is stuck. What was yielded stays right; the process should not be used further.
         """
         stop = threading.Event()
+        patience = Patience(stop, self._delays_s)
         frames = [queue.Queue[Frame | DecodeEnd](_FRAMES_AHEAD) for _ in files]
         results: queue.Queue[list[Rows | FileEnd] | Exception | None] = queue.Queue(_RESULTS_AHEAD)
         turn = iter(range(len(files)))
@@ -118,7 +108,7 @@ class EmbedPipeline:
                     index = next(turn, None)
                 if index is None:
                     return
-                self._decode(files[index], index, frames[index], stop)
+                self._decode(files[index], index, frames[index], stop, patience)
 
         def infer() -> None:
             last: Exception | None = None
@@ -149,12 +139,19 @@ class EmbedPipeline:
         finally:
             stop.set()
 
-    def _decode(self, file: AudioFile, index: int, out: queue.Queue[Frame | DecodeEnd], stop: threading.Event) -> None:
+    def _decode(
+        self,
+        file: AudioFile,
+        index: int,
+        out: queue.Queue[Frame | DecodeEnd],
+        stop: threading.Event,
+        patience: Patience,
+    ) -> None:
         end = DecodeEnd(
             index, DecodeSummary(Status.UNREADABLE, "the decoder failed inside the program"), StageSeconds()
         )
         try:
-            stream = self._opened(file)
+            stream = PatientWindows(lambda: self._opened(file), patience)
             for start, valid, samples in stream:
                 _put(out, Frame(index, start, valid, samples), stop)
                 if stop.is_set():

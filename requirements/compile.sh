@@ -15,12 +15,7 @@ compile base cpu
 compile birdnet birdnet cpu build   # what `make setup` installs
 compile perch perch cpu
 compile engines engines hub cpu
-# dask-cuda holds Dask to one release of its own, which is older than ours at times: all other pins are those of all.txt.
-others=$(mktemp)
-grep -E '^[a-z0-9].*==' requirements/all.txt | sed 's/ *\\$//' | grep -vE '^(dask|distributed)==' > "$others"
-uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
-  --custom-compile-command requirements/compile.sh --extra gpu --extra cuda -c "$others" pyproject.toml -o requirements/gpu.txt
-rm "$others"
+compile gpu gpu
 compile mlflow cpu mlflow
 compile objects cpu objects
 compile nodes cpu nodes objects

@@ -12,6 +12,7 @@ from pathlib import Path
 from cluster.roots import absolute_path, inside
 from cluster.settle import known_roots
 from sonotheque.core.errors import Invalid, NotFound
+from sonotheque.core.places import is_object, normal
 
 _SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -40,17 +41,17 @@ class Locator:
         ----------
         store : str
         recordings : str, optional
-            Folder that holds what the jobs' folders held.
+            Folder, or address in an object store, that holds what the jobs' folders held.
         follow_links : bool
         """
-        known = [(str(Path(root)), prefix.strip("/")) for root, prefix in reversed(known_roots(store))]
+        known = [(_spelled(root), prefix.strip("/")) for root, prefix in reversed(known_roots(store))]
         if recordings is not None:
-            known = [(recordings, prefix) for prefix in dict.fromkeys([*(p for _, p in known), ""])]
+            known = [(normal(recordings), prefix) for prefix in dict.fromkeys([*(p for _, p in known), ""])]
         return cls(tuple(dict.fromkeys(known)), follow_links)
 
     def require_there(self) -> None:
         """Raise NotFound unless at least one of the folders is there."""
-        if not any(os.path.isdir(root) for root, _ in self.roots):
+        if not any(is_object(root) or os.path.isdir(root) for root, _ in self.roots):
             tried = ", ".join(dict.fromkeys(root for root, _ in self.roots)) or "none is known"
             raise NotFound(f"the recordings are not where they were ({tried}); say where they are: --recordings DIR")
 
@@ -63,7 +64,7 @@ class Locator:
         return [self._told(path) for path in paths]
 
     def find(self, path: str) -> str:
-        """Return the real path of a recording.
+        """Return the real path of a recording, or its address.
 
         Parameters
         ----------
@@ -76,6 +77,8 @@ class Locator:
             If it lies in none of the folders.
         Invalid
             If the path leads out of them, by ``..`` or by a link.
+        SonothequeError
+            If an object store refuses, or does not answer.
         """
         if path.startswith("/") or "\x00" in path or {"", ".", ".."} & set(path.split("/")):
             raise Invalid(f"{path!r} is no path below a folder of recordings: nothing outside is read")
@@ -83,6 +86,10 @@ class Locator:
         for root, prefix in self._fitting(path):
             for spelled in dict.fromkeys((path, _with_bytes(path))):
                 full = absolute_path(spelled, root, prefix)
+                if is_object(root):
+                    if _is_object_there(full):
+                        return full
+                    continue
                 if not os.path.isfile(full):
                     continue
                 real = os.path.realpath(full)
@@ -106,11 +113,45 @@ class Locator:
         places = [_joined(root, path[len(prefix) + 1 :] if prefix else path) for root, prefix in fitting]
         if len(self._folders) == 1 and len(fitting) == 1:
             return places[0]
-        return next((place for place in places if os.path.isfile(place)), places[0])
+        return next((place for place in places if not is_object(place) and os.path.isfile(place)), places[0])
 
     @cached_property
     def _folders(self) -> set[str]:
         return {root for root, _ in self.roots}
+
+
+def _spelled(root: str) -> str:
+    return root if is_object(root) else str(Path(root))
+
+
+def size_and_time(place: str) -> tuple[int, int]:
+    """Return the size in bytes and the modification time in ns of a path or address that :meth:`Locator.find` gave.
+
+    Raises
+    ------
+    OSError
+        If a path cannot be looked at.
+    SonothequeError
+        If an object store refuses, does not answer, or has no such object any more.
+    """
+    if not is_object(place):
+        info = os.stat(place)
+        return info.st_size, info.st_mtime_ns
+    from embedder.remote import RemoteError, as_error, look_at
+
+    try:
+        facts = look_at(place)
+    except RemoteError as error:
+        raise as_error(error) from error
+    return facts.size_bytes, facts.mtime_ns
+
+
+def _is_object_there(url: str) -> bool:
+    try:
+        size_and_time(url)
+    except NotFound:
+        return False
+    return True
 
 
 def _joined(root: str, inner: str) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sonotheque.core.filters import SearchFilter
+from sonotheque.core.places import normal
 from sonotheque.core.search import SearchAnswer, SearchQuery
 from store.bitmap import RowBitmap
 from store.catalog import Catalog, open_catalog
@@ -35,13 +36,13 @@ class Archive:
     Parameters
     ----------
     root : str
-        The store's folder.
+        The store's folder or address.
     snapshot : int, optional
         Its number; the newest by default.
     skip_damaged : bool
         Leave out parts that cannot be read, and name them in ``damaged``; by default they are an error.
     progress : callable, optional
-        Called with (done, all) while the catalog is built, which happens once for a snapshot.
+        Called with (done, all) while the catalog is built, once for a snapshot.
 
     Attributes
     ----------
@@ -51,14 +52,12 @@ class Archive:
 
     Raises
     ------
-    NotFound
-        If the folder is no store, or nothing was committed yet.
-    Damaged
-        If a part, the snapshot or the settings cannot be read.
+    NotFound, Damaged
+        If it is no store, nothing was committed yet; or a part, the snapshot or the settings cannot be read.
 
     Examples
     --------
-    >>> Archive("store").sql("SELECT site, count(*) AS windows FROM windows GROUP BY site")  # doctest: +SKIP
+    >>> Archive("store").sql("SELECT count(*) AS windows FROM windows")  # doctest: +SKIP
     """
 
     def __init__(
@@ -109,8 +108,8 @@ class Archive:
 
     def close(self) -> None:
         """Close the connection, and the index if one was opened."""
-        if index := self.__dict__.get("index"):
-            index.close()
+        if "index" in self.__dict__:
+            self.index.close()
         self._connection.close()
 
     def sql(self, query: str, parameters: Parameters = None, *, result: str = "arrow") -> Any:
@@ -210,8 +209,8 @@ class Archive:
 
     def vectors_of(self, windows: pa.Table) -> NDArray[np.float32]:
         """Return the vectors of windows, float32 (n, dim), in their order; needs their ``part_id`` and ``part_row``."""
-        rows = windows["part_row"].to_numpy()
         with lost_told(self.root, self.snapshot):
+            rows = windows["part_row"].to_numpy()
             return read_vectors(self.root, self.parts, windows["part_id"], rows, self.config.model.dim)
 
     def bitmap(self, wanted: SearchFilter | None = None) -> RowBitmap:
@@ -264,8 +263,8 @@ class Archive:
     @cached_property
     def live_parts(self) -> tuple[SnapshotPart, ...]:
         """The parts with rows that a reader sees, but for damaged ones that were left out on request."""
-        out = self.damaged
-        return tuple(p for p in self.snapshot.parts if p.live_rows and not {p.embeddings, p.predictions} & set(out))
+        out = set(self.damaged)
+        return tuple(p for p in self.snapshot.parts if p.live_rows and not {p.embeddings, p.predictions} & out)
 
     def vectors(self) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Yield every live window, part by part, in blocks of at most 8,192.
@@ -297,4 +296,4 @@ def open_archive(
     progress: Callable[[int, int], None] | None = None,
 ) -> Archive:
     """Open a store for reading; see :class:`Archive`."""
-    return Archive(str(root), snapshot, skip_damaged=skip_damaged, progress=progress)
+    return Archive(normal(str(root)), snapshot, skip_damaged=skip_damaged, progress=progress)

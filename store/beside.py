@@ -8,14 +8,14 @@ import sqlite3
 
 from sonotheque.core.errors import Damaged, SonothequeError
 from store import layout
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 
 _NAME = re.compile(r"([1-9][0-9]*)\.json")
 
 
 def faults_beside(root: str, ops: FileOps | None = None) -> dict[str, str]:
     """Return path (relative to the store) -> what is wrong, for ``metadata/`` and ``annotations.sqlite``."""
-    return {**_metadata_faults(root, ops or LocalFileOps()), **_annotation_faults(root)}
+    return {**_metadata_faults(root, ops or ops_of(root)), **_annotation_faults(root)}
 
 
 def _metadata_faults(root: str, ops: FileOps) -> dict[str, str]:

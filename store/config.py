@@ -14,7 +14,7 @@ from sonotheque.core.ids import digest_of
 from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec
 from sonotheque.core.windows import WindowRule
 from store import layout
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
 
 FORMAT_VERSION = 2  # of stores made now; older ones are read and written as they are
 DTYPES = ("float16", "float32")
@@ -102,7 +102,7 @@ def read_config(root: str, ops: FileOps | None = None) -> StoreConfig:
     Damaged
         If ``sonotheque.json`` cannot be read, or is of a later format version.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     path = f"{root}/{layout.CONFIG}"
     try:
         value = json.loads(ops.read(path))
@@ -132,7 +132,7 @@ def create_config(root: str, config: StoreConfig, ops: FileOps | None = None) ->
     Unavailable
         If the folder cannot be written to.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     with store_errors(root):
         ops.makedirs(root)
         data = json.dumps(config.to_json(), indent=2).encode() + b"\n"

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from sonotheque.core.errors import Damaged, Invalid, SonothequeError, Unavailable
+from sonotheque.core.places import is_object
 from sonotheque.core.suggest import did_you_mean
 from store import views
 from store.annotations import AnnotationLog
@@ -46,6 +47,10 @@ class Connection:
         self._lock = threading.RLock()
         self._has_embeddings = False
         self._db = duckdb.connect()
+        if is_object(root):  # DuckDB's own way to buckets is an extension that is not in its package
+            from store.object_reading import PartsFileSystem
+
+            self._db.register_filesystem(PartsFileSystem())
         with self.told():
             self._db.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
             self._db.execute(

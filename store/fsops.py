@@ -8,11 +8,13 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 from sonotheque.core.errors import Unavailable
+from sonotheque.core.places import is_object
+from store.listing import SizesBelow
 
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -52,9 +54,17 @@ class FileOps(Protocol):
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in a folder; none if the folder is not there."""
 
+    def size(self, path: str) -> int:
+        """Return a file's size; raises FileNotFoundError if it is not there."""
+
+    def sizes_below(self, path: str, depth: int) -> Mapping[str, int]:
+        """Return relative path -> bytes of the files ``depth`` names below a folder, sorted name by name."""
+
 
 class LocalFileOps:
     """A POSIX file system: a laptop's disk, NFS, Lustre. See :class:`FileOps`."""
+
+    _torn: ClassVar[set[str]] = set()  # files that this process left without the end of their last line
 
     def makedirs(self, path: str) -> None:
         """Make a folder and its parents, each forced to disk in the folder that holds it."""
@@ -107,6 +117,35 @@ class LocalFileOps:
         """Remove a name."""
         Path(path).unlink(missing_ok=True)
 
+    def append(self, path: str, data: bytes, *, forced: bool = False) -> None:
+        """Add whole lines to a file, in one write where the disk takes it: lines of several processes do not mix.
+
+        A line that this process could write only half of (a full disk) gets an end before the next one, which can so be read.
+        Nothing but job files grows: a commit needs no such call, and an object store could not give it.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            data = b"\n" + data if data and path in self._torn else data
+            done = 0
+            try:
+                while done < len(data):
+                    done += os.write(descriptor, data[done:])
+            finally:
+                if done:
+                    (self._torn.discard if data[:done].endswith(b"\n") else self._torn.add)(path)
+            if forced:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_folder(self, path: str) -> bool:
+        """Make a folder that must be new, its name not yet forced to disk. False if the name is taken."""
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return False
+        return True
+
     def read(self, path: str) -> bytes:
         """Return a file's bytes."""
         return Path(path).read_bytes()
@@ -122,6 +161,23 @@ class LocalFileOps:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def size(self, path: str) -> int:
+        """Return a file's size."""
+        return os.path.getsize(path)
+
+    def sizes_below(self, path: str, depth: int) -> Mapping[str, int]:
+        """Return the files so deep below a folder; each is looked at when its size is asked for."""
+        return SizesBelow(self, path, depth)
+
+
+def ops_of(root: str) -> FileOps:
+    """Return the file operations of a store: a folder's, or an object store's for an address such as ``s3://bucket/archive``."""
+    if not is_object(root):
+        return LocalFileOps()
+    from store.objects import ObjectFileOps  # fsspec: for addresses alone
+
+    return ObjectFileOps(root)
+
 
 def _same_file(source: str, target: str) -> bool:
     try:
@@ -132,6 +188,17 @@ def _same_file(source: str, target: str) -> bool:
 
 def _rename_new(source: str, target: str) -> bool:
     """Rename without overwriting, atomically where the kernel can, else by looking first."""
+    made = kernel_rename_new(source, target)
+    if made is not None:
+        return made
+    if os.path.lexists(target):
+        return False
+    os.rename(source, target)
+    return True
+
+
+def kernel_rename_new(source: str, target: str) -> bool | None:
+    """Rename without overwriting, in one step of the kernel; None where the kernel or the file system has no such step."""
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "renameat2"):
         result = libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
@@ -142,10 +209,7 @@ def _rename_new(source: str, target: str) -> bool:
             return False
         if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
             raise OSError(code, os.strerror(code), source, None, target)
-    if os.path.lexists(target):
-        return False
-    os.rename(source, target)
-    return True
+    return None
 
 
 @contextlib.contextmanager
@@ -203,15 +267,25 @@ def put_new(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: byt
     return made
 
 
-def put_over(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: bytes) -> None:
-    """Write a small file over another, whole or not at all: the one file of a store that may change (FORMAT.md, section 2)."""
+def put_over(ops: FileOps, tmp_folder: str, tmp_name: str, target: str, data: bytes, *, forced: bool = True) -> None:
+    """Write a small file over another: a reader sees the old or the new one, never half.
+
+    In a store only one file may change so (FORMAT.md, section 2); in a job folder several do.
+
+    Parameters
+    ----------
+    forced : bool
+        Whether its bytes and name must outlast a power cut; without it a power cut may leave the old file, or an empty one.
+    """
     temporary = f"{tmp_folder}/{tmp_name}"
     ops.makedirs(tmp_folder)
     try:
         with ops.create(temporary) as handle:
             handle.write(data)
-            ops.sync_file(handle)
+            if forced:
+                ops.sync_file(handle)
         ops.replace(temporary, target)
-        ops.sync_dir(target.rpartition("/")[0])
+        if forced:
+            ops.sync_dir(target.rpartition("/")[0])
     finally:
         ops.unlink(temporary)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sonotheque.core.errors import Damaged
 from sonotheque.core.ids import digest_of
 from sonotheque.core.outcome import MEANING, DecodeSummary, Outcome, Status, TopLabel
+from sonotheque.core.places import is_object
 from sonotheque.core.recording import Recording
 from store import layout
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.live import resolve_live
+from store.reading import parquet_footer
 from store.schema import LEDGER_KEY
 
 _READERS = 8
+PART_DEPTH = 3  # site, date and name below a dataset's folder
 _ID_VERSION = 1  # of the rule for part ids; the store's own version is in its digest
 
 
@@ -172,7 +176,7 @@ def read_part(root: str, relative: str, *, detail: bool = True) -> Part:
         If the file is no readable Parquet file, has no ledger, or does not agree with its own name and row count.
     """
     try:
-        metadata = pq.read_metadata(f"{root}/{relative}")
+        metadata = parquet_footer(f"{root}/{relative}")
         text = (metadata.metadata or {}).get(LEDGER_KEY)
         if text is None:
             raise Damaged(f"{relative} has no ledger in its footer: it was not written by this program")
@@ -191,20 +195,26 @@ def read_part(root: str, relative: str, *, detail: bool = True) -> Part:
     return part
 
 
+@lru_cache(maxsize=4096, typed=True)
+def _shared(value: Any) -> Any:
+    """Return the object of an equal value that was met lately: recorders on a schedule write files of few lengths, and a season has 10^6."""
+    return value
+
+
 def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
     predictions = value["predictions"]
     folder = layout.partition(value["site"], value["date"])
     files = tuple(
         LedgerFile(
             f["path"],
-            f["size_bytes"],
+            _shared(f["size_bytes"]),
             f["mtime_ns"],
             f["recording_id"],
             tuple(f["replaces"]),
             sys.intern(f["status"]),
             f["windows"],
-            f["duration_s"],
-            f["audio_s"],
+            _shared(f["duration_s"]),
+            _shared(f["audio_s"]),
             f if detail else None,
             f.get("origin"),
             tuple(f.get("moved_from", ())),
@@ -214,14 +224,14 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
     )
     return Part(
         value["part_id"],
-        value["site"],
-        value["date"],
+        sys.intern(value["site"]),
+        value["date"] and sys.intern(value["date"]),
         relative,
         f"{layout.PREDICTIONS}/{folder}/{predictions['file']}" if predictions else None,
         predictions["rows"] if predictions else 0,
         predictions["sha256"] if predictions else None,
         value["rows"],
-        value["store_digest"],
+        sys.intern(value["store_digest"]),
         files,
         tuple(value.get("compacted_from", ())),
     )
@@ -229,12 +239,17 @@ def _part_of(relative: str, value: dict[str, Any], *, detail: bool) -> Part:
 
 def list_part_files(root: str, dataset: str = layout.EMBEDDINGS, ops: FileOps | None = None) -> Iterator[str]:
     """Yield the paths, relative to the store, of every file of a dataset that is named as a part is."""
-    ops = ops or LocalFileOps()
-    for site in ops.listdir(f"{root}/{dataset}"):
-        for date in ops.listdir(f"{root}/{dataset}/{site}"):
-            for name in ops.listdir(f"{root}/{dataset}/{site}/{date}"):
-                if layout.part_id_of(name):
-                    yield f"{dataset}/{site}/{date}/{name}"
+    ops = ops or ops_of(root)
+    for below in ops.sizes_below(f"{root}/{dataset}", PART_DEPTH):
+        if layout.part_id_of(below.rpartition("/")[2]):
+            yield f"{dataset}/{below}"
+
+
+def committed_among(root: str, relatives: Collection[str]) -> set[str]:
+    """Return which of some part files are in a store; of an object store in one listing."""
+    if is_object(root):
+        return set(relatives).intersection(list_part_files(root)) if relatives else set()
+    return {relative for relative in relatives if os.path.exists(f"{root}/{relative}")}
 
 
 def load_ledger(root: str, ops: FileOps | None = None) -> Ledger:

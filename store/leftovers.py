@@ -7,7 +7,8 @@ import socket
 import time
 
 from store import layout
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
+from store.state import state_root
 
 GRACE_S = 24 * 3600.0  # for files of other machines, whose processes cannot be asked
 
@@ -20,8 +21,8 @@ def sweep_leftovers(root: str, ops: FileOps | None = None, *, dry_run: bool = Fa
     int
         Files removed, or to be removed.
     """
-    ops = ops or LocalFileOps()
-    folder = f"{root}/{layout.TMP}"
+    ops = ops or ops_of(root)
+    folder = f"{state_root(root)}/{layout.TMP}"
     removed = 0
     for name in ops.listdir(folder):
         # `temp_name` makes <stem>.<host>.<pid>.<random>, and a part's files add a letter; hosts' names may hold dots.

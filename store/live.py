@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from store.ledger import LedgerFile, Part
@@ -24,15 +26,37 @@ def resolve_live(parts: Iterable[Part]) -> tuple[dict[int, Held], dict[str, set[
     live: dict[int, Held] = {}
     superseded: dict[str, set[int]] = {}
     for recording, holders in _several(parts, live).items():
-        chosen = choose(holders)
+        chosen = _settle(recording, holders, superseded)
         if chosen is None:
             del live[recording]
         else:
             live[recording] = chosen
-        for held in holders:
-            if held is not chosen:
-                superseded.setdefault(held[0], set()).add(recording)
     return live, superseded
+
+
+def resolve_superseded(parts: Collection[Part]) -> dict[str, set[int]]:
+    """Return the second of what :func:`resolve_live` returns alone: of 10^6 recordings in 8 MB, where the first takes 150."""
+    ids = np.fromiter((entry.recording_id for part in parts for entry in part.files), np.int64)
+    ids.sort()
+    twice = set(ids[1:][ids[1:] == ids[:-1]].tolist())
+    several: dict[int, list[Held]] = {}
+    for part in parts if twice else ():
+        for entry in part.files:
+            if entry.recording_id in twice:
+                several.setdefault(entry.recording_id, []).append((part.part_id, entry))
+    superseded: dict[str, set[int]] = {}
+    for recording, holders in several.items():
+        _settle(recording, holders, superseded)
+    return superseded
+
+
+def _settle(recording: int, holders: Sequence[Held], superseded: dict[str, set[int]]) -> Held | None:
+    """Return the holder of the live rows; the others go to ``superseded``."""
+    chosen = choose(holders)
+    for held in holders:
+        if held is not chosen:
+            superseded.setdefault(held[0], set()).add(recording)
+    return chosen
 
 
 def held_by(parts: Iterable[Part]) -> dict[int, list[Held]]:

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from store.catalog import UnitFault
+from store.reading import parquet
 from store.snapshots import Snapshot, SnapshotPart, lost_part
 
 _READERS = 4
@@ -83,7 +83,7 @@ def read_vectors(
 def _of_part(path: str, rows: NDArray[np.int32], dim: int) -> NDArray[np.float32]:
     """Return the vectors of one file's rows, which ascend."""
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with parquet(path, memory_map=True) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
             firsts = np.concatenate([[0], np.cumsum(sizes)])
             holding = np.searchsorted(firsts, rows, side="right") - 1
@@ -108,7 +108,7 @@ def part_blocks(root: str, part: SnapshotPart, dim: int) -> Iterator[tuple[pa.Ta
     """
     dead = pa.array(part.superseded, pa.int64())
     try:
-        with pq.ParquetFile(f"{root}/{part.embeddings}") as file:
+        with parquet(f"{root}/{part.embeddings}") as file:
             for batch in file.iter_batches(8192):
                 table = pa.Table.from_batches([batch])
                 if len(dead):

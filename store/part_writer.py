@@ -14,11 +14,15 @@ import pyarrow.parquet as pq
 
 from sonotheque.core.errors import Damaged, Unavailable
 from sonotheque.core.ids import file_sha256
+from sonotheque.core.places import is_object
 from store import layout
 from store.config import StoreConfig, temp_name
-from store.fsops import FileOps, LocalFileOps, store_errors, sync_up
+from store.fsops import FileOps, ops_of, store_errors, sync_up
+from store.ledger import read_part
+from store.reading import sha256_of
 from store.rows import WindowRows, embeddings_table, predictions_table
 from store.schema import LEDGER_KEY, ROW_GROUP_ROWS, embeddings_schema, predictions_schema, writer_options
+from store.state import state_root
 
 PREDICTION_ROW_GROUP_ROWS = 16 * ROW_GROUP_ROWS
 
@@ -120,7 +124,7 @@ class PartWriter:
         ops: FileOps | None = None,
     ) -> None:
         self.root, self.config, self.part_id, self.site, self.date = root, config, part_id, site, date
-        self.ops = ops or LocalFileOps()
+        self.ops = ops or ops_of(root)
         self._classes = pa.array(classes, pa.string())
         self._embeddings: _GroupedFile | None = None
         self._predictions: _GroupedFile | None = None
@@ -136,7 +140,7 @@ class PartWriter:
         return self
 
     def _begin(self) -> None:
-        folder = f"{self.root}/{layout.TMP}"
+        folder = f"{state_root(self.root)}/{layout.TMP}"
         self.ops.makedirs(folder)
         stem = f"{folder}/{temp_name(self.part_id)}"
         dtype = self.config.dtype
@@ -219,7 +223,7 @@ class PartWriter:
         text = json.dumps(ledger, ensure_ascii=True, separators=(",", ":")).encode("ascii")
         embeddings.finish({LEDGER_KEY: text})
         _check_written(embeddings.path, embeddings.rows, text)
-        bytes_written = sum(self._size(path) for path in self._temporary)
+        bytes_written = sum(self.ops.size(path) for path in self._temporary)
         sha256 = file_sha256(embeddings.path)
         target = (
             f"{self.root}/{layout.part_path(layout.EMBEDDINGS, self.site, self.date, layout.part_name(self.part_id))}"
@@ -236,12 +240,16 @@ class PartWriter:
             # An orphan of an attempt that died was found there and taken for ours; `gc` has removed it meanwhile.
             self._link_predictions(predictions.path, prediction_target)
         if not won:
-            sha256 = file_sha256(target)
+            sha256 = self._sha256_of_another(target)
         return Committed(won, embeddings.rows, bytes_written, sha256)
 
-    def _size(self, path: str) -> int:
-        with open(path, "rb") as handle:
-            return handle.seek(0, 2)
+    def _sha256_of_another(self, target: str) -> str:
+        """Return the digest of the part that another attempt committed; in an object store it is looked at first."""
+        if is_object(
+            target
+        ):  # a file system's link names a file that was read back; who put an object there is not known
+            read_part(self.root, target.removeprefix(f"{self.root}/"), detail=False)
+        return sha256_of(target)
 
     def _name_predictions(self, predictions: _GroupedFile) -> tuple[dict[str, Any], str]:
         """Choose the predictions file's name before the footer that records it is written (FORMAT.md, step 4)."""
@@ -249,7 +257,7 @@ class PartWriter:
         sha256 = file_sha256(predictions.path)
         name = layout.part_name(self.part_id)
         target = f"{self.root}/{layout.part_path(layout.PREDICTIONS, self.site, self.date, name)}"
-        if self.ops.exists(target) and file_sha256(target) != sha256:
+        if self.ops.exists(target) and sha256_of(target) != sha256:
             name = layout.part_name(self.part_id, sha256)
             target = f"{self.root}/{layout.part_path(layout.PREDICTIONS, self.site, self.date, name)}"
         return {"file": name, "rows": predictions.rows, "sha256": sha256}, target
@@ -257,7 +265,7 @@ class PartWriter:
     def _link_predictions(self, source: str, target: str) -> None:
         folder = target.rpartition("/")[0]
         self.ops.makedirs(folder)
-        if not self.ops.link_new(source, target) and file_sha256(target) != file_sha256(source):
+        if not self.ops.link_new(source, target) and sha256_of(target) != file_sha256(source):
             raise Unavailable(f"another attempt at part {self.part_id} wrote {target} at the same moment; try again")
         sync_up(self.ops, folder, self.root)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sonotheque.core.errors import Damaged, NotFound, SonothequeError, Unavailable
-from sonotheque.core.ids import file_sha256
+from sonotheque.core.places import is_object
 from store import layout
 from store.config import StoreConfig, temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
-from store.ledger import Ledger, Part, load_ledger
+from store.fsops import FileOps, ops_of, put_new, store_errors
+from store.ledger import PART_DEPTH, Ledger, Part, load_ledger
+from store.reading import sha256_of
 
 _NAME = re.compile(r"([1-9][0-9]*)\.json")
 _ATTEMPTS = 3  # at a list of files that another host's gc shortens meanwhile
@@ -63,7 +64,7 @@ class Snapshot:
 
 def snapshot_numbers(root: str, ops: FileOps | None = None) -> list[int]:
     """Return the numbers of a store's snapshots, oldest first; damaged ones too."""
-    names = (ops or LocalFileOps()).listdir(f"{root}/{layout.SNAPSHOTS}")
+    names = (ops or ops_of(root)).listdir(f"{root}/{layout.SNAPSHOTS}")
     return sorted(int(found[1]) for n in names if (found := _NAME.fullmatch(n)))
 
 
@@ -82,7 +83,7 @@ def read_snapshot(root: str, number: int | None = None, ops: FileOps | None = No
     Damaged
         If its file cannot be read.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     number = latest_number(root, ops) if number is None else number
     path = f"{root}/{layout.snapshot_path(number)}"
     try:
@@ -125,7 +126,7 @@ def lost_part(root: str, snapshot: Snapshot, relative: str) -> SonothequeError:
     ``gc`` removes a snapshot before the files that it alone lists. So if the snapshot is gone too, the reader has outlived the
     grace period, and opening the store again helps; else the file is lost.
     """
-    if not os.path.lexists(f"{root}/{layout.snapshot_path(snapshot.number)}"):
+    if not ops_of(root).exists(f"{root}/{layout.snapshot_path(snapshot.number)}"):
         return Unavailable(
             f"{root} was opened at snapshot {snapshot.number}, which `sonotheque gc` has removed since with parts that only it listed "
             f"({relative} among them): it was superseded for longer than the grace period. Open the store again to go on with the newest "
@@ -164,7 +165,7 @@ def write_snapshot(
     note : callable, optional
         Told of each snapshot that cannot be read: it is left behind, and never in the way of the next.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     number, newest = latest_number(root, ops), None
     for found, content in read_snapshots(root, ops):
         if isinstance(content, Snapshot):
@@ -192,7 +193,8 @@ def _entries(
     for _ in range(_ATTEMPTS):
         try:
             live = [p for p in ledger.parts.values() if not ledger.is_dead(p)]
-            made = [_entry(root, part, ledger, digests.get(part.part_id)) for part in live]
+            sizes = Sizes(root, ops)
+            made = [_entry(root, part, ledger, digests.get(part.part_id), sizes) for part in live]
         except FileNotFoundError:  # a ledger read long ago: compaction has moved the rows, and gc removed the part
             ledger = load_ledger(root, ops)
             continue
@@ -201,11 +203,30 @@ def _entries(
     raise Unavailable(f"the parts of {root} changed again and again while they were listed; try again")
 
 
-def _entry(root: str, part: Part, ledger: Ledger, sha256: str | None) -> SnapshotPart:
-    embeddings = f"{root}/{part.embeddings}"
-    size = os.path.getsize(embeddings)
-    if part.predictions and os.path.exists(f"{root}/{part.predictions}"):
-        size += os.path.getsize(f"{root}/{part.predictions}")
+class Sizes:
+    """Sizes of part files: of a folder each is looked at, of an object store they come with the listing."""
+
+    def __init__(self, root: str, ops: FileOps) -> None:
+        self._root, self._ops = root, ops
+        self._listed: dict[str, Mapping[str, int]] = {}
+
+    def __call__(self, relative: str) -> int:
+        """Return a part file's size; raises FileNotFoundError if it is not there."""
+        if not is_object(self._root):
+            return self._ops.size(f"{self._root}/{relative}")
+        dataset, _, below = relative.partition("/")
+        if dataset not in self._listed:
+            self._listed[dataset] = self._ops.sizes_below(f"{self._root}/{dataset}", PART_DEPTH)
+        if below not in self._listed[dataset]:
+            raise FileNotFoundError(f"{self._root}/{relative}")
+        return self._listed[dataset][below]
+
+
+def _entry(root: str, part: Part, ledger: Ledger, sha256: str | None, sizes: Sizes) -> SnapshotPart:
+    size = sizes(part.embeddings)
+    if part.predictions:
+        with contextlib.suppress(FileNotFoundError):
+            size += sizes(part.predictions)
     return SnapshotPart(
         part.part_id,
         part.site,
@@ -215,6 +236,6 @@ def _entry(root: str, part: Part, ledger: Ledger, sha256: str | None) -> Snapsho
         part.rows,
         ledger.live_rows(part),
         size,
-        sha256 or file_sha256(embeddings),
+        sha256 or sha256_of(f"{root}/{part.embeddings}"),
         tuple(sorted(ledger.superseded.get(part.part_id, ()))),
     )

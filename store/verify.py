@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from sonotheque.core.ids import file_sha256
 from store import layout
 from store.beside import faults_beside
 from store.config import StoreConfig, read_config
 from store.ledger import Ledger, Part, list_part_files, load_ledger
 from store.part_vectors import matrix
+from store.reading import parquet, parquet_footer, sha256_of
 from store.schema import embeddings_schema
 from store.snapshots import Snapshot, latest_number, read_snapshots
 
@@ -121,7 +120,7 @@ def _part_fault(root: str, part: Part, digest: str) -> str:
     if part.predictions is None:
         return ""
     try:
-        rows = pq.read_metadata(f"{root}/{part.predictions}").num_rows
+        rows = parquet_footer(f"{root}/{part.predictions}").num_rows
     except (OSError, pa.ArrowException) as error:
         return f"its predictions file {part.predictions} cannot be read: {error}"
     if rows != part.predictions_rows:
@@ -168,7 +167,7 @@ def _check_snapshots(report: VerifyReport, root: str, ledger: Ledger, *, deep: b
 
 def _sha256(path: str) -> str:
     try:
-        return file_sha256(path)
+        return sha256_of(path)
     except OSError as error:
         return str(error)
 
@@ -179,7 +178,7 @@ def _count_rows(report: VerifyReport, root: str, ledger: Ledger, config: StoreCo
     columns = ["recording_id", "start_sample", *(["embedding"] if deep else [])]
     for part in ledger.parts.values():
         try:
-            with pq.ParquetFile(f"{root}/{part.embeddings}") as file:
+            with parquet(f"{root}/{part.embeddings}") as file:
                 fault = _schema_fault(file.schema_arrow, schema)
                 table = None if fault else file.read(columns=columns)
         except (OSError, pa.ArrowException) as error:
@@ -228,7 +227,7 @@ def _check_deep(report: VerifyReport, root: str, part: Part, table: pa.Table) ->
     if part.predictions is None:
         return
     try:
-        sha256 = file_sha256(f"{root}/{part.predictions}")
+        sha256 = sha256_of(f"{root}/{part.predictions}")
     except OSError as error:
         report.damaged_files[part.predictions] = f"cannot be read: {error}"
         return

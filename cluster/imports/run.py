@@ -35,6 +35,7 @@ from store import (
 )
 from store.annotations import Annotation, AnnotationLog
 from store.catalog import open_catalog
+from store.state import require_folder
 
 _ANNOTATIONS_A_TIME = 5000
 _DAMAGED_SHOWN = 5
@@ -72,6 +73,7 @@ def import_into_store(
         If the store cannot be written to.
     """
     began = time.monotonic()
+    require_folder(options.store, "import")
     require_store_name(os.path.abspath(options.store))
     there = _config_of(options.store)
     if options.recordings is not None and not os.path.isdir(options.recordings):

@@ -84,7 +84,7 @@ class Local(Cluster):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Cluster):
-    """Workers that are started by commands and look for a scheduler.
+    """Workers that look for a scheduler, which is in the run's own process.
 
     Attributes
     ----------
@@ -164,12 +164,17 @@ class Ssh(Nodes):
         None: the one who runs this.
     identity : str or None
         The private key's file; None: what ``ssh`` is set up to use.
+    port : int
+    known_hosts : str or None
+        File with the hosts' keys; None: the one that ``ssh`` uses.
     """
 
     kind: ClassVar[str] = "ssh"
     hosts: tuple[str, ...] = entry(_WORDS)
     user: str | None = entry(values.word, None)
     identity: str | None = entry(values.path, None)
+    port: int = entry(values.whole(1), 22)
+    known_hosts: str | None = entry(values.path, None)
 
     @property
     def places(self) -> int:
@@ -184,6 +189,8 @@ class Batch(Nodes):
     Attributes
     ----------
     jobs : int
+    start_within : int
+        Seconds after which a run says that no job has started yet; it goes on waiting.
     account : str or None
     logs : str or None
         Folder, as the nodes see it, for what the jobs print.
@@ -195,6 +202,7 @@ class Batch(Nodes):
 
     walltime: int = entry(values.walltime)
     jobs: int = entry(values.whole(1), 1)
+    start_within: int = entry(values.walltime, 900)
     account: str | None = entry(values.word, None)
     logs: str | None = entry(values.path, None)
     directives: tuple[str, ...] = entry(values.lines, ())

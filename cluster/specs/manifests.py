@@ -1,4 +1,8 @@
-"""Kubernetes manifests: a service, a scheduler, and workers with the volumes that hold recordings and store."""
+"""Kubernetes manifests: a service, a scheduler, and workers with the volumes that hold recordings and store.
+
+Jobs and not deployments: when the run ends, however it does, the scheduler soon has nothing to do and leaves, the workers
+leave because it is gone, and nothing starts them again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ from cluster.specs.kinds import Kubernetes
 from cluster.specs.placing import on_nodes
 
 _PORT: Final = 8786
-_WAIT_S: Final = 600
+_DEATH_S: Final = 120  # a worker without a scheduler ends itself
+_IDLE_S: Final = 600  # a scheduler whose run is gone ends itself
+_KEPT_S: Final = 600  # how long jobs that have ended can be looked at
+_RETRIES: Final = 1000  # a pod may be evicted, or its process end, again and again; what it had begun others do
 
 
 def manifests(cluster: Kubernetes) -> str:
@@ -36,6 +43,7 @@ def _service(cluster: Kubernetes) -> dict[str, Any]:
 
 def _scheduler(cluster: Kubernetes) -> dict[str, Any]:
     command = ["python3", "-m", "dask", "scheduler", "--port", str(_PORT), "--no-dashboard", *_tls(cluster)]
+    command += ["--idle-timeout", f"{_IDLE_S} seconds"]
     if cluster.tls:
         command += ["--protocol", "tls"]
     container = {
@@ -45,13 +53,13 @@ def _scheduler(cluster: Kubernetes) -> dict[str, Any]:
         "ports": [{"containerPort": _PORT}],
         "readinessProbe": {"tcpSocket": {"port": _PORT}},
     }
-    return _deployment(cluster, "scheduler", 1, container)
+    return _job(cluster, "scheduler", 1, 0, container)  # one that begins anew would know nothing of the run
 
 
 def _workers(cluster: Kubernetes) -> dict[str, Any]:
     address = f"{'tls' if cluster.tls else 'tcp'}://{cluster.name}:{_PORT}"
     command = ["python3", "-m", "dask", "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard"]
-    command += ["--death-timeout", str(_WAIT_S), *_tls(cluster)]
+    command += ["--death-timeout", str(_DEATH_S), *_tls(cluster)]
     wants: dict[str, str] = {"cpu": str(cluster.threads)}
     limits: dict[str, str] = {}
     if cluster.memory:
@@ -63,10 +71,10 @@ def _workers(cluster: Kubernetes) -> dict[str, Any]:
         "command": command,
         "resources": {"requests": wants, **({"limits": limits} if limits else {})},
     }
-    return _deployment(cluster, "worker", cluster.workers, container)
+    return _job(cluster, "worker", cluster.workers, _RETRIES, container)
 
 
-def _deployment(cluster: Kubernetes, role: str, replicas: int, container: dict[str, Any]) -> dict[str, Any]:
+def _job(cluster: Kubernetes, role: str, pods: int, retries: int, container: dict[str, Any]) -> dict[str, Any]:
     variables = as_environment({**SETTINGS, **({REQUIRE_ENCRYPTION: True} if cluster.tls else {})})
     variables |= cluster.environment
     container = {
@@ -78,6 +86,7 @@ def _deployment(cluster: Kubernetes, role: str, replicas: int, container: dict[s
         ],
     }
     pod = {
+        "restartPolicy": "OnFailure" if retries else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"runAsNonRoot": True, "runAsUser": cluster.user, "fsGroup": cluster.user},
@@ -89,12 +98,13 @@ def _deployment(cluster: Kubernetes, role: str, replicas: int, container: dict[s
     }
     labels = _labels(cluster, role)
     spec = {
-        "replicas": replicas,
-        "selector": {"matchLabels": labels},
+        "parallelism": pods,
+        "backoffLimit": retries,
+        "ttlSecondsAfterFinished": _KEPT_S,
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
     name = f"{cluster.name}-{role}"
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(cluster, name), "spec": spec}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(cluster, name), "spec": spec}
 
 
 def _metadata(cluster: Kubernetes, name: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What would be started for a cluster: commands, job scripts and manifests, complete and ready for a shell."""
+"""What is started for a cluster: commands, job scripts and manifests, complete and ready for a shell.
+
+A run that starts a cluster by itself submits the same texts; that is why a dry run can show them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from cluster.specs.manifests import manifests
 from cluster.specs.placing import on_nodes
 from sonotheque.core.errors import Invalid
 
-_WAIT_S: Final = 600  # a worker without a scheduler ends itself
+WALLTIME: Final = "SONOTHEQUE_WALLTIME_S"
+BEGAN: Final = "SONOTHEQUE_JOB_BEGAN"
+DRAINING: Final = "cluster.launching.draining"  # imported by each worker: its last minutes before the walltime
+_DEATH_S: Final = 120  # a worker without a scheduler ends itself, also in a job that begins after the run's end
 _END: Final = "END_OF_SONOTHEQUE"
 
 
@@ -46,7 +52,7 @@ class Step:
 
 
 def steps_of(cluster: Cluster) -> tuple[Step, ...]:
-    """Return what must be started for a cluster, in this order; nothing for workers that the run starts itself.
+    """Return what must be started for a cluster, in this order; nothing for workers on this machine of kind `local`.
 
     Raises
     ------
@@ -96,26 +102,38 @@ def _gpu(cluster: Gpu, device: int) -> Step:
 
 
 def _ssh(cluster: Ssh, host: str) -> Step:
-    remote = _with(_settings(cluster) | dict(cluster.environment), _on_node(cluster))
     command = ["ssh", "-n", "-o", "BatchMode=yes"]  # -n: nothing to type; BatchMode: a key, or an end
     if cluster.identity:
         command += ["-i", cluster.identity]
-    command += [f"{cluster.user}@{host}" if cluster.user else host, remote]
+    if cluster.port != 22:
+        command += ["-p", str(cluster.port)]
+    if cluster.known_hosts:
+        command += ["-o", f"UserKnownHostsFile={cluster.known_hosts}"]
+    command += [f"{cluster.user}@{host}" if cluster.user else host, ssh_command(cluster)]
     return Step(f"{_many(cluster.workers)} on {host}", f"{shlex.join(command)} &")
 
 
+def ssh_command(cluster: Ssh) -> str:
+    """Return the line for the shell of a host: its worker processes."""
+    limit = {WALLTIME: str(cluster.walltime)} if cluster.walltime else {}
+    return _with(_settings(cluster) | dict(cluster.environment) | limit, _on_node(cluster))
+
+
 def _job(cluster: Batch, command: str, script: str) -> Step:
-    jobs = f"{cluster.jobs} jobs of" if cluster.jobs > 1 else "A job of"
-    return Step(f"{jobs} {_many(cluster.workers)}", command, script)
+    if cluster.jobs == 1:
+        return Step(f"A job of {_many(cluster.workers)}", command, script)
+    # Not an array: each job is followed, and submitted again, by itself.
+    again = f"for job in $(seq {cluster.jobs}); do printf '%s\\n' \"$script\" | {command}; done"
+    return Step(
+        f"{cluster.jobs} jobs of {_many(cluster.workers)}, all of this script", f"{{ script=$(cat); {again}; }}", script
+    )
 
 
 def slurm_script(cluster: Slurm) -> str:
-    """Return the script for ``sbatch``: an array of jobs, one node each."""
+    """Return the script for ``sbatch``: a job on one node."""
     cores = cluster.workers * cluster.threads
     options = ["--job-name=sonotheque", "--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}"]
     options.append(f"--time={_clock(cluster.walltime)}")
-    if cluster.jobs > 1:
-        options.append(f"--array=0-{cluster.jobs - 1}")
     if cluster.memory:
         options.append(f"--mem={_mebibytes(cluster)}M")
     if cluster.partition:
@@ -123,17 +141,15 @@ def slurm_script(cluster: Slurm) -> str:
     if cluster.account:
         options.append(f"--account={cluster.account}")
     if cluster.logs:
-        options.append(f"--output={cluster.logs}/sonotheque-{'%A_%a' if cluster.jobs > 1 else '%j'}.log")
+        options.append(f"--output={cluster.logs}/sonotheque-%j.log")
     return _script(cluster, "#SBATCH", options)
 
 
 def pbs_script(cluster: Pbs) -> str:
-    """Return the script for ``qsub``: an array of jobs, one node each; PBS has no array of one."""
+    """Return the script for ``qsub``: a job on one node."""
     memory = f":mem={_mebibytes(cluster)}mb" if cluster.memory else ""
     options = ["-N sonotheque", f"-l select=1:ncpus={cluster.workers * cluster.threads}{memory}"]
     options.append(f"-l walltime={_clock(cluster.walltime)}")
-    if cluster.jobs > 1:
-        options.append(f"-J 0-{cluster.jobs - 1}")
     if cluster.queue:
         options.append(f"-q {cluster.queue}")
     if cluster.account:
@@ -146,7 +162,7 @@ def pbs_script(cluster: Pbs) -> str:
 def worker_command(cluster: Started, python: str, workers: int, tls: Tls | None) -> list[str]:
     """Return the command of worker processes, one part at a time each."""
     command = [python, "-m", "dask", "worker", cluster.scheduler, "--nworkers", str(workers), "--nthreads", "1"]
-    command += ["--no-dashboard", "--death-timeout", str(_WAIT_S)]
+    command += ["--no-dashboard", "--death-timeout", str(_DEATH_S)]
     if cluster.memory:
         command += ["--memory-limit", str(cluster.memory)]
     return command + (_tls(tls) if tls else [])
@@ -155,16 +171,14 @@ def worker_command(cluster: Started, python: str, workers: int, tls: Tls | None)
 def _on_node(cluster: Ssh | Batch) -> list[str]:
     tls = cluster.tls and Tls(**{name: on_nodes(file, cluster.paths) for name, file in asdict(cluster.tls).items()})
     command = worker_command(cluster, cluster.python, cluster.workers, tls)
-    if cluster.walltime:
-        # Workers take no more parts a while before they are ended; at half of a short time.
-        command += ["--lifetime", f"{max(cluster.walltime - _WAIT_S, cluster.walltime // 2)}s"]
-    return command
+    return command + (["--preload", DRAINING] if cluster.walltime else [])
 
 
 def _script(cluster: Batch, mark: str, options: list[str]) -> str:
     lines = ["#!/bin/bash", *(f"{mark} {option}" for option in (*options, *cluster.directives)), "set -e"]
-    variables = _settings(cluster) | dict(cluster.environment)
+    variables = _settings(cluster) | dict(cluster.environment) | {WALLTIME: str(cluster.walltime)}
     lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    lines.append(f"export {BEGAN}=$(date +%s)")
     return "\n".join([*lines, *cluster.setup, f"exec {shlex.join(_on_node(cluster))}", ""])
 
 

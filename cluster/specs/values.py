@@ -21,7 +21,7 @@ _TIME: Final = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 _ADDRESS: Final = re.compile(r"(?:tcp|tls)://(?:[\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})")
 _VARIABLE: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _MEMORY_MIN: Final = 256 * 1000**2
-_WALLTIME_MIN_S: Final = 600
+_TIME_MIN_S: Final = 60
 
 
 class Wrong(Exception):  # noqa: N818 - an answer; `read` adds file, line and key
@@ -104,13 +104,13 @@ def memory(node: yaml.Node) -> int:
 
 def walltime(node: yaml.Node) -> int:
     """Take hours, minutes and seconds, with days in front if there are any; returns seconds."""
-    expected = "a time such as 12:00:00 or 2-00:00:00 (two days), of at least 00:10:00"
+    expected = "a time such as 12:00:00 or 2-00:00:00 (two days), of at least 00:01:00"
     found = _TIME.fullmatch(_or(text, node, expected).strip())
     if found is None:
         raise Wrong(expected)
     days, hours, minutes, seconds = (int(group or 0) for group in found.groups())
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if total < _WALLTIME_MIN_S:
+    if total < _TIME_MIN_S:
         raise Wrong(expected)
     return total
 

@@ -7,6 +7,7 @@ from embedder.audio.discover import AUDIO_EXTENSIONS, FoundFile, Problem, find_a
 from embedder.audio.findings import SEVERITY
 from embedder.audio.framing import Window
 from embedder.audio.resample import QUALITY, Resampler
+from embedder.audio.sources import open_header
 from embedder.audio.windows import WindowStream
 from sonotheque.core.windows import WindowRule
 
@@ -23,6 +24,7 @@ __all__ = [
     "Window",
     "WindowStream",
     "find_audio",
+    "open_header",
     "open_windows",
 ]
 

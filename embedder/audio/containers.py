@@ -7,9 +7,9 @@ file that was cut reads as a whole, shorter one. Here are the promises. WAV, RF6
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from embedder.recorders.chunks import RiffFacts
 
@@ -71,12 +71,13 @@ def riff_promise(facts: RiffFacts) -> Promise:
     )
 
 
-def read_promise(path: str, container: str, size_bytes: int) -> Promise:
+def read_promise(file: BinaryIO, container: str, size_bytes: int) -> Promise:
     """Return the promise of a file that is neither WAV nor AIFF.
 
     Parameters
     ----------
-    path : str
+    file : binary file
+        At its beginning.
     container : str
         As libsndfile names it.
     size_bytes : int
@@ -88,13 +89,10 @@ def read_promise(path: str, container: str, size_bytes: int) -> Promise:
         If the file cannot be read.
     """
     reader = _READERS.get(container)
-    if reader is None:
-        return Promise()
-    with open(path, "rb", buffering=0) as file:
-        return reader(file, size_bytes)
+    return Promise() if reader is None else reader(file, size_bytes)
 
 
-def _w64(file: io.FileIO, size_bytes: int) -> Promise:
+def _w64(file: BinaryIO, size_bytes: int) -> Promise:
     head = file.read(24)
     declared = int.from_bytes(head[16:24], "little")
     if head[:16] == _W64_RIFF_GUID and size_bytes < declared < 2**62:
@@ -102,7 +100,7 @@ def _w64(file: io.FileIO, size_bytes: int) -> Promise:
     return Promise()
 
 
-def _ogg(file: io.FileIO, size_bytes: int) -> Promise:
+def _ogg(file: BinaryIO, size_bytes: int) -> Promise:
     """Look at the last page: encoders mark it, so an unmarked one, or one with no page behind it, was not the last."""
     file.seek(max(0, size_bytes - _OGG_PAGE_BYTES_MAX))
     tail = file.read(_OGG_PAGE_BYTES_MAX)
@@ -112,4 +110,4 @@ def _ogg(file: io.FileIO, size_bytes: int) -> Promise:
     return Promise(None, "the last Ogg page is not marked as the end of the stream")
 
 
-_READERS: dict[str, Callable[[io.FileIO, int], Promise]] = {"W64": _w64, "OGG": _ogg}
+_READERS: dict[str, Callable[[BinaryIO, int], Promise]] = {"W64": _w64, "OGG": _ogg}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -12,7 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from embedder.audio.findings import Finding, Refused, from_os_error
-from embedder.audio.opening import OpenSound, difference, open_sound
+from embedder.audio.opening import SYSTEM_ERROR, OpenSound, difference, open_sound
 from embedder.audio.resample import Float32
 from sonotheque.core.outcome import Status
 
@@ -28,8 +27,6 @@ BLOCK_VALUES_MAX = 4 * 1024 * 1024
 # Float files may hold integers' ranges, up to 2^31; a value beyond twice that is a damaged exponent, and it would
 # overflow in a model as infinity does.
 SAMPLE_ABS_MAX = np.float32(2.0**32)
-
-_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the operating system refused a read
 
 
 class BlockReader:
@@ -127,16 +124,25 @@ class BlockReader:
         try:
             frames = len(opened.sound.read(out=self._buffer))
         except sf.LibsndfileError as error:
+            if opened.span is not None and opened.span.error is not None:  # the decoder only met the end of what came
+                self.findings.append(from_os_error(opened.span.error))
+                return 0, False
             marked = np.isnan(self._buffer[:, -1])
             frames = int(marked.argmax()) if marked.any() else marked.size
             position_s = (self.decoded_frames + frames) / self.sample_rate_hz
-            status = Status.IO_ERROR if error.code == _SYSTEM_ERROR else Status.CORRUPT
+            status = Status.IO_ERROR if error.code == SYSTEM_ERROR else Status.CORRUPT
             promise = "" if self.declared_frames is None else f" of {self.declared_frames / self.sample_rate_hz:.3f} s"
-            self._find(status, f"libsndfile at {position_s:.3f} s{promise}: {error.error_string}")
+            reason = f"libsndfile at {position_s:.3f} s{promise}: {error.error_string}"
+            self.findings.append(Finding(status, reason, passing=status is Status.IO_ERROR))
             return frames, False
         if opened.span is not None and opened.span.error is not None:
             self.findings.append(from_os_error(opened.span.error))
             return frames, False
+        room = opened.frames_max - self.decoded_frames
+        if frames > room:
+            reason = f"the decoder gives more than {opened.frames_max / self.sample_rate_hz:.3f} s of sound, which {opened.size_bytes} bytes"
+            self.findings.append(Finding(Status.CORRUPT, f"{reason} cannot hold; the rest is left out"))
+            return room, False
         return frames, frames > 0
 
     def _remove_nonfinite(self, values: Float32) -> None:
@@ -174,7 +180,7 @@ class BlockReader:
         if self.nonfinite_values:
             total = found * self.n_channels
             self._find(Status.NONFINITE, f"{self.nonfinite_values} of {total} values were NaN, infinite or beyond 2^32")
-        changed = difference(self._expect, os.fstat(opened.fd)) if self._expect else ""
+        changed = difference(self._expect, opened.source.now()) if self._expect else ""
         if changed:
             self._find(Status.CHANGED, f"while it was read: {changed}")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sonotheque.core.errors import Invalid, NotFound
+from sonotheque.core.places import bucket_and_key, is_object
 
 AUDIO_EXTENSIONS = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"},
@@ -16,7 +17,7 @@ AUDIO_EXTENSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """One audio file: absolute path (undecodable bytes as surrogates), size in bytes, modification time in ns."""
+    """One audio file: absolute path (undecodable bytes as surrogates) or address, size in bytes, modification time in ns."""
 
     path: str
     size_bytes: int
@@ -40,12 +41,13 @@ def is_audio_name(name: str) -> bool:
 
 
 def find_audio(src: str, problems: list[Problem] | None = None) -> Iterator[FoundFile]:
-    """Walk a folder, or take one file.
+    """Walk a folder or list what lies below an address, or take one file.
 
     Parameters
     ----------
     src : str
-        A folder, walked to its leaves in the order of the names' bytes, or a file, taken whatever its name ends in.
+        A folder, walked to its leaves in the order of the names' bytes, or a file, taken whatever its name ends in; or the
+        address of such in an object store, listed page by page.
     problems : list of Problem, optional
         Collects what could not be looked at: unreadable folders, broken links, audio names that are no files.
 
@@ -60,7 +62,12 @@ def find_audio(src: str, problems: list[Problem] | None = None) -> Iterator[Foun
         If ``src`` is not there.
     Invalid
         If ``src`` is neither a folder nor a regular file.
+    SonothequeError
+        If an object store refuses, or does not answer.
     """
+    if is_object(src):
+        yield from _find_objects(src, [] if problems is None else problems)
+        return
     root = os.path.abspath(src)
     try:
         info = os.stat(root)
@@ -72,6 +79,30 @@ def find_audio(src: str, problems: list[Problem] | None = None) -> Iterator[Foun
         yield from _Walk(root, info, [] if problems is None else problems).files()
     else:
         raise Invalid(f"{src}: is neither a folder nor a regular file; name a folder of recordings or one audio file")
+
+
+def _find_objects(src: str, problems: list[Problem]) -> Iterator[FoundFile]:
+    """Yield the audio objects below an address, in the order of their keys' bytes: what a walk of the same folder would find."""
+    from embedder.remote import RemoteError, as_error, list_below, object_at
+
+    found = object_at(src)
+    if found is not None:
+        yield FoundFile(src, found.size_bytes, found.mtime_ns)
+        return
+    root = src.split("://", 1)[0] + "://" + bucket_and_key(src)[0]
+    try:
+        for item in list_below(src):
+            parts = f"{root}/{item.key}"[len(src) + 1 :].split("/")
+            if not is_audio_name(parts[-1]) or any(part.startswith(".") and part not in (".", "..") for part in parts):
+                continue
+            if {"", ".", ".."} & set(parts):
+                problems.append(
+                    Problem(f"{root}/{item.key}", "has a part that cannot be a folder's name (empty, '.' or '..')")
+                )
+                continue
+            yield FoundFile(f"{root}/{item.key}", item.size_bytes, item.mtime_ns)
+    except RemoteError as error:
+        raise as_error(error) from error
 
 
 class _Walk:

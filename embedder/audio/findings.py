@@ -6,7 +6,9 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embedder.remote.faults import RemoteError
 from sonotheque.core.outcome import Status
+from sonotheque.core.passing import is_gone, is_passing
 
 # Most serious first. Whatever leaves a file without windows stands above whatever leaves some, so that a file whose
 # outcome is `done` always has at least one window.
@@ -26,36 +28,37 @@ SEVERITY: tuple[Status, ...] = (
     Status.SILENT,
 )
 
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a file: a status and a sentence with the values."""
+    """One thing that is wrong with a file: a status, a sentence with the values, and whether the same read may work in a moment."""
 
     status: Status
     reason: str
+    passing: bool = False
 
 
 class Refused(Exception):  # noqa: N818 - a verdict on a file, not an error of the program; never leaves this package
     """The file cannot be decoded at all; carries why."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
-        self.finding = Finding(status, reason)
+        self.finding = Finding(status, reason, passing)
 
 
 def from_os_error(error: OSError) -> Finding:
     """Return what an error of the operating system says about a file.
 
-    A file that is gone is ``vanished``; everything else (EIO, ESTALE, EACCES ...) is ``io_error``, which a later run
-    tries again.
+    A file that is gone is ``vanished``, an object that has been replaced ``changed``; everything else (EIO, ESTALE, EACCES ...)
+    is ``io_error``, which a later run tries again.
     """
     words = error.strerror or str(error)
     code = errno.errorcode.get(error.errno or 0, "OSError")
-    if error.errno in _GONE:
+    if isinstance(error, RemoteError) and error.kind == "changed":
+        return Finding(Status.CHANGED, f"while it was read: {error.detail}")
+    if is_gone(error):
         return Finding(Status.VANISHED, f"not there any more ({code}: {words})")
-    return Finding(Status.IO_ERROR, f"could not be read: {code}: {words}")
+    return Finding(Status.IO_ERROR, f"could not be read: {code}: {words}", is_passing(error))
 
 
 def combine(findings: Sequence[Finding]) -> tuple[Status, str]:

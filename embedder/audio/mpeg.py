@@ -8,6 +8,7 @@ file is shown to it with a Xing frame in front, which promises more than there c
 from __future__ import annotations
 
 import struct
+from typing import BinaryIO
 
 _ID3_HEADER_BYTES = 10
 _LAYER_3 = 1
@@ -24,12 +25,13 @@ _SAMPLE_RATES_HZ = {
 _VBRI_OFFSET = 36
 
 
-def length_frame(path: str, size_bytes: int) -> tuple[int, bytes] | None:
+def length_frame(file: BinaryIO, size_bytes: int) -> tuple[int, bytes] | None:
     """Return what must stand before an MP3 file's frames.
 
     Parameters
     ----------
-    path : str
+    file : binary file
+        At its beginning.
     size_bytes : int
         Of the file.
 
@@ -45,10 +47,9 @@ def length_frame(path: str, size_bytes: int) -> tuple[int, bytes] | None:
     OSError
         If the file cannot be read.
     """
-    with open(path, "rb", buffering=0) as file:
-        offset = _id3_bytes(file.read(_ID3_HEADER_BYTES))
-        file.seek(offset)
-        head = file.read(256)
+    offset = _id3_bytes(file.read(_ID3_HEADER_BYTES))
+    file.seek(offset)
+    head = file.read(256)
     if len(head) < 64 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

@@ -173,4 +173,5 @@ class WindowStream:
             duration_s=decoded / reader.sample_rate_hz if reader.sample_rate_hz else 0.0,
             container=reader.container,
             codec=reader.codec,
+            passing=any(finding.passing for finding in findings),
         )

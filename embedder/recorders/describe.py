@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
-from tinytag import TinyTag, TinyTagException
-
 from embedder.recorders.chunks import RiffFacts, read_riff_from
 from embedder.recorders.comments import Facts, HeaderNote, parse_comment, parse_guano
+from embedder.recorders.lengths import length_s
 from embedder.recorders.names import NameTime, compile_user_pattern, parse_name
-from embedder.recorders.ogg import ogg_duration_s
 from embedder.recorders.sites import SiteRule, site_of
 from embedder.recorders.times import resolve_time
 from sonotheque.core.clock import ClockReading, load_zone
 from sonotheque.core.deployments import Deployment, DeploymentTable, Match
+from sonotheque.core.errors import SonothequeError
 from sonotheque.core.recording import Recording, RecordingTime, SourceFile
 from sonotheque.core.site import clean_site
-
-# TinyTag wraps what its parsers raise; the rest is here because a list of 10^6 files holds every kind of damage.
-_TINYTAG_ERRORS = (TinyTagException, OSError, ValueError, LookupError, ArithmeticError, TypeError, EOFError)
 
 
 class Describer:
@@ -43,6 +39,9 @@ class Describer:
     deployments : DeploymentTable, optional
     times : mapping, optional
         From :func:`load_times`: the last word on when a file starts.
+    opened : callable, optional
+        Gives the bytes of a file below a root, where that may be another place than a folder of this machine. A
+        :class:`SonothequeError` of it is raised; an ``OSError`` leaves the header unread.
 
     Raises
     ------
@@ -59,6 +58,7 @@ class Describer:
         pattern: str | None = None,
         deployments: DeploymentTable | None = None,
         times: Mapping[str, ClockReading] | None = None,
+        opened: Callable[[str, SourceFile], AbstractContextManager[BinaryIO]] | None = None,
     ) -> None:
         self.site_rule = site_rule or SiteRule()
         self.zone = None if zone is None else load_zone(zone, "time zone")
@@ -66,6 +66,7 @@ class Describer:
         self.pattern: re.Pattern[str] | None = None if pattern is None else compile_user_pattern(pattern)
         self.deployments = deployments
         self.times = times or {}
+        self._opened = opened or _on_disk
 
     def describe(self, root: str, source: SourceFile) -> Recording:
         """Return what is known of a file before it is decoded.
@@ -73,7 +74,7 @@ class Describer:
         Parameters
         ----------
         root : str
-            The archive's folder.
+            The archive's folder, or its address in an object store.
         source : SourceFile
 
         Returns
@@ -81,7 +82,7 @@ class Describer:
         Recording
             Also for a file that is damaged, unreadable or gone: then its name alone speaks, and ``audio_s`` is 0.
         """
-        riff, audio_s = _read_header(root, source.path)
+        riff, audio_s = self._read_header(root, source)
         name = parse_name(source.path, self.pattern)
         guano = parse_guano(riff.guano) if riff else None
         comment = parse_comment(riff.comment, riff.artist) if riff else None
@@ -115,6 +116,16 @@ class Describer:
             _device(name, comment, guano, deployment),
         )
 
+    def _read_header(self, root: str, source: SourceFile) -> tuple[RiffFacts | None, float]:
+        try:
+            with self._opened(root, source) as handle:
+                riff = read_riff_from(handle)
+                return riff, length_s(handle, riff)
+        except SonothequeError:
+            raise
+        except (OSError, ValueError):  # gone, no permission, a folder, a pipe; a NUL in the path
+            return None, 0.0
+
     def _zones(self, deployment: Deployment | None) -> tuple[ZoneInfo | None, ZoneInfo | None]:
         if deployment is None:
             return self.zone, self.clock_zone
@@ -122,28 +133,10 @@ class Describer:
         return deployment.zone or self.zone, deployment.clock_zone or self.clock_zone
 
 
-def _read_header(root: str, path: str) -> tuple[RiffFacts | None, float]:
-    try:
-        with (Path(root) / path).open("rb") as handle:
-            riff = read_riff_from(handle)
-            return riff, riff.duration_s if riff else _duration_s(handle)
-    except (OSError, ValueError):  # gone, no permission, a folder, a pipe; a NUL in the path
-        return None, 0.0
-
-
-def _duration_s(handle: BinaryIO) -> float:
-    """Return the length of a file that is not RIFF, found by its content: an MP3 called ``.wav`` is an MP3."""
-    seconds = ogg_duration_s(handle)
-    if seconds is not None:
-        return seconds
-    handle.seek(0)
-    try:
-        duration = TinyTag.get(file_obj=handle, tags=False, duration=True).duration
-    except _TINYTAG_ERRORS:
-        return 0.0
-    if not isinstance(duration, int | float) or not math.isfinite(duration) or duration < 0:
-        return 0.0
-    return float(duration)
+@contextmanager
+def _on_disk(root: str, source: SourceFile) -> Iterator[BinaryIO]:
+    with (Path(root) / source.path).open("rb") as handle:
+        yield handle
 
 
 def _device(

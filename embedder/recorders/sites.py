@@ -85,6 +85,7 @@ def site_of(rule: SiteRule, root: str, path: str, name: NameTime | None = None) 
     return next((clean_site(choice) for choice in choices if choice.strip()), "") or clean_site(_own_name(root))
 
 
+@lru_cache(maxsize=4096)  # asked for every file, and the files of a folder follow each other
 def _says_nothing(folder: str) -> bool:
     return folder.strip().lower() in _GENERIC or _DATE_LIKE.fullmatch(folder.strip()) is not None
 

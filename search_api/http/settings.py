@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sonotheque.core.errors import Invalid, NotFound
+from store.state import require_folder
 
 PORT: Final = 8770
 _MB: Final = 1 << 20
@@ -113,6 +114,7 @@ class ServiceSettings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        require_folder(self.store, "serve")
         if not 0 <= self.port <= 65535:
             raise Invalid(f"--port {self.port}: expected 0 (any free one) to 65535")
         if not 0 <= self.log_share <= 1:

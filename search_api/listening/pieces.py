@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_api.cutting import Sound, cut_spans
-from search_api.locating import Locator
+from search_api.locating import Locator, size_and_time
 from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound
 
 FULL_SCALE: Final = np.float32(2.0**31)  # of the int32 that :mod:`search_api.cutting` reads
@@ -153,7 +152,7 @@ class RecordingFile:
         self._piece, self._sound = piece, sound
         try:
             self._path = locator.find(sound.path)
-            info = os.stat(self._path)
+            size_bytes, mtime_ns = size_and_time(self._path)
         except NotFound as error:
             raise NotFound(f"recording {sound.path} is not where it was: {_WHERE}") from error
         except Invalid as error:
@@ -162,12 +161,12 @@ class RecordingFile:
             ) from error
         except OSError as error:
             raise NotFound(f"recording {sound.path} cannot be reached: {error.strerror}; {_WHERE}") from error
-        if sound.size_bytes is not None and info.st_size != sound.size_bytes:
+        if sound.size_bytes is not None and size_bytes != sound.size_bytes:
             raise Conflict(
-                f"recording {sound.path} has {info.st_size:,} bytes now and had {sound.size_bytes:,} when it was embedded: "
+                f"recording {sound.path} has {size_bytes:,} bytes now and had {sound.size_bytes:,} when it was embedded: "
                 "it is not the same sound; put the old file back, or embed it again"
             )
-        self.identity: tuple[Any, ...] = ("recording", sound.path, info.st_size, info.st_mtime_ns)
+        self.identity: tuple[Any, ...] = ("recording", sound.path, size_bytes, mtime_ns)
         self.extent = (0, round(piece.duration_s * piece.rate_hz))
 
     def cut(self, spans: Sequence[tuple[int, int]]) -> Iterator[Sound | None]:

@@ -33,12 +33,21 @@ class ApplyOptions:
         Processes of a Dask cluster on this machine; 1: no Dask.
     scheduler : str or None
         Address of a running Dask scheduler.
+    cluster : str or None
+        A cluster file, whose workers take the place of ``workers``.
+    dry_run : bool
+        Only count what is to be scored.
+    note : callable
+        Takes what people should know of a cluster that is started.
     """
 
     where: SearchFilter = field(default_factory=SearchFilter)
     floor: float = SCORE_FLOOR
     workers: int = 1
     scheduler: str | None = None
+    cluster: str | None = None
+    dry_run: bool = False
+    note: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,10 @@ def apply_probes(
         parts=_parts(archive, options.where),
         workers=options.workers,
         scheduler=options.scheduler,
+        cluster=options.cluster,
+        dry_run=options.dry_run,
         progress=progress,
+        note=options.note,
     )
     return Applied(scoring, archive.root, options.where.to_json(), tuple(_notes(archive, probes, options, scoring)))
 

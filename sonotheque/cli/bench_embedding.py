@@ -1,4 +1,4 @@
-"""``sonotheque bench embed | engines | peers | roofline | season | gpu``: embedding, and what bounds it."""
+"""``sonotheque bench embed | engines | peers | roofline | season | gpu | planning | soak | supervision``: embedding, and what bounds it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def register(group: typer.Typer) -> None:
     group.command("roofline", epilog="Example: sonotheque bench roofline")(roofline)
     group.command("season", epilog="Example: sonotheque bench season --price-eur-per-core-hour 0.04")(season)
     group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
+    group.command("planning", epilog="Example: sonotheque bench planning --files 1000000")(planning)
+    group.command("soak", epilog="Example: sonotheque bench soak --parts 10000")(soak)
+    group.command("supervision", epilog="Example: sonotheque bench supervision --pairs 5")(supervision)
 
 
 def embed(
@@ -112,3 +115,37 @@ def gpu(
     else:
         say("\n\n".join(texts))
     return 0
+
+
+def planning(
+    files: int = typer.Option(1_000_000, "--files", metavar="N", min=1000, help="Files of the synthetic listing."),
+    real: int = typer.Option(
+        100_000, "--real", metavar="N", min=100, help="Files that are written and planned for real."
+    ),
+    quick: bool = typer.Option(False, "--quick", help=QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=OUT),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
+) -> int:
+    """Measure the plan of a season: seconds and memory to the first task, of a fresh store and of one that has all files."""
+    return measured("planning", as_json, files=files, real=real, quick=quick, out=out, quiet=as_json)
+
+
+def soak(
+    parts: int = typer.Option(10_000, "--parts", metavar="N", min=10, help="Small parts to send through the cluster."),
+    quick: bool = typer.Option(False, "--quick", help=QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=OUT),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
+) -> int:
+    """Watch the memory and open files of coordinator and scheduler while ten thousand parts go through them."""
+    return measured("soak", as_json, parts=parts, quick=quick, out=out, quiet=as_json)
+
+
+def supervision(
+    pairs: int = typer.Option(5, "--pairs", metavar="N", min=1, help="Runs of each kind, in turn."),
+    files: int = typer.Option(200, "--files", metavar="N", min=1, help="Recordings of ten minutes in each."),
+    quick: bool = typer.Option(False, "--quick", help=QUICK),
+    out: str = typer.Option(None, "--out", metavar="FILE", help=OUT),
+    as_json: bool = typer.Option(False, "--json", help=JSON),
+) -> int:
+    """Measure what heartbeats and a supervisor cost: the same run without them and with them, in pairs."""
+    return measured("supervision", as_json, pairs=pairs, files=files, quick=quick, out=out, quiet=as_json)

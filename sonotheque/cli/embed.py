@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from sonotheque.cli.supervised import RESTARTS, RESTARTS_HELP, SUPERVISE_HELP, is_supervised, run_supervised
+
 _MODEL_HELP = "perch_v2 (the default), perch_v1, birdnet_v2.4, placeholder; see `sonotheque models`."
 _ENGINE_HELP = (
     "auto (the default): the fastest here whose vectors agree with the reference; reference: what the weights were published for; "
@@ -11,6 +13,7 @@ _ENGINE_HELP = (
 )
 _PRECISION_HELP = "auto (the default): the store's, for a new store the fastest that passes; fp32, bf16, fp16, int8."
 _CLUSTER_HELP = "A cluster as a YAML file: workers here, or what starts them elsewhere; see cluster/examples."
+_ANONYMOUS_HELP = "Read s3:// and gs:// sources without looking for credentials: public buckets."
 _EPILOG = """Examples:
 
 sonotheque embed recordings --store archive --model birdnet_v2.4 --dry-run
@@ -20,6 +23,10 @@ sonotheque embed recordings --store archive --model birdnet_v2.4 --timezone Euro
 sonotheque embed recordings --store archive --scheduler tcp://node1:8786
 
 sonotheque embed recordings --store archive --cluster slurm.yaml --dry-run
+
+sonotheque embed recordings --store archive --workers 4 --supervise
+
+sonotheque embed s3://bucket/season-2025 --store archive --timezone Europe/Paris
 
 Run the same command again at any time: only what is missing or changed is done.
 Exit codes: 0 all files are accounted for; 3 some files failed; 9 stopped; others are errors."""
@@ -32,7 +39,9 @@ def register(app: typer.Typer) -> None:
 
 def embed(
     sources: list[str] = typer.Argument(
-        ..., metavar="SRC", help="Folders of recordings (searched recursively) and files."
+        ...,
+        metavar="SRC",
+        help="Folders of recordings (searched recursively) and files; also s3:// and gs:// addresses.",
     ),
     store: str = typer.Option(..., "--store", metavar="DIR", help="The store's folder; made if it is not there."),
     model: str = typer.Option(None, "--model", metavar="NAME", help=_MODEL_HELP),
@@ -111,11 +120,17 @@ def embed(
     report: str = typer.Option(
         None, "--report", metavar="FILE", help="Also write the per-recording report here: .csv, .jsonl or .xlsx."
     ),
+    anonymous: bool = typer.Option(False, "--anonymous", help=_ANONYMOUS_HELP),
+    supervise: bool = typer.Option(False, "--supervise", help=SUPERVISE_HELP),
+    restarts: int = typer.Option(RESTARTS, "--restarts", metavar="N", min=0, help=RESTARTS_HELP),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan, and what a cluster needs, and do nothing."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
     """Embed a folder of recordings into a store."""
+    if supervise and not dry_run and not is_supervised():
+        return run_supervised(store, restarts=restarts, quiet=quiet)  # the child looks at all the rest
+    import os
     from dataclasses import replace as replace_in
     from pathlib import Path
 
@@ -123,9 +138,13 @@ def embed(
     from cluster.report import require_target
     from cluster.run import embed as run
     from cluster.settle import model_of
+    from cluster.supervising import telling_supervisor
     from sonotheque.cli.placing import require_alone, show_plan
     from sonotheque.cli.progress import watcher
 
+    if anonymous:
+        # Workers of this machine have it too; those of others try without credentials by themselves.
+        os.environ["SONOTHEQUE_ANONYMOUS"] = "1"
     options = EmbedOptions(
         sources=tuple(sources),
         store=store,
@@ -166,7 +185,8 @@ def embed(
     seen = watcher(quiet=quiet)
     licence_notice(model_of(options), quiet=quiet)
     try:
-        outcome = run(options, seen)
+        with telling_supervisor():
+            outcome = run(options, seen)
     finally:
         seen.close()
     return closing(outcome.to_json(), clean=outcome.clean, report=report, as_json=as_json)

@@ -105,6 +105,10 @@ def _cell(value: float | None, form: str = ",d") -> str:
     return "?" if value is None else format(value, form)
 
 
+def _machine(row: JobRow) -> str:
+    return f"{row.machine} ({row.processor})" if row.machine and row.processor else row.machine or row.processor or "?"
+
+
 def _name(row: JobRow) -> str:
     return str(row.job) if not row.name and row.source == "sonotheque" else f"{row.source} {row.name or row.job}"
 
@@ -124,7 +128,7 @@ def _table(rows: Sequence[JobRow]) -> str:
             _cell(row.x_realtime, ",.1f"),
             seconds(row.wall_s),
             f"{row.engine} {row.precision}".strip() or "-",
-            row.machine or "?",
+            _machine(row),
             _cell(row.workers),
             row.device or "-",
         ]
@@ -147,7 +151,7 @@ def _report_table(rows: Sequence[JobRow]) -> str:
             "?" if row.bytes is None else size(row.bytes),
             _cell(row.bytes_per_window, ",.0f"),
             _cell(row.workers),
-            row.machine or "?",
+            _machine(row),
         ]
         for row in rows
     ]

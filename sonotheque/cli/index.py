@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import typer
 
 from sonotheque.cli.opening import opened
+from sonotheque.cli.placing import (
+    CLUSTER_HELP,
+    SCHEDULER_HELP,
+    WORKERS_HELP,
+    cluster_lines,
+    noted,
+    require_alone,
+    store_json,
+)
 from sonotheque.cli.stages import stage_progress
 
 if TYPE_CHECKING:
+    from cluster.specs.placing import Placed
     from store.index import IndexInfo, Recipe
+    from store.index.making import Spread
 
 _STORE = typer.Option(..., "--store", metavar="DIR", help="The store's folder.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 _QUIET = typer.Option(False, "--quiet", "-q", help="No progress on stderr.")
 _SKIP = typer.Option(False, "--skip-damaged", help="Leave damaged parts out, and say which.")
-_THREADS = typer.Option(0, "--threads", metavar="N", min=0, help="Threads [default: all cores].")
+_THREADS = typer.Option(0, "--threads", metavar="N", min=0, help="Threads of this process [default: all cores].")
+_WORKERS = typer.Option(None, "--workers", metavar="N", help=WORKERS_HELP)
+_SCHEDULER = typer.Option(None, "--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP)
+_CLUSTER = typer.Option(None, "--cluster", metavar="FILE", help=CLUSTER_HELP)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _STAGES: Final = {
     "vectors": "copying vectors",
@@ -30,6 +46,10 @@ _STAGES: Final = {
 _EPILOG = """Examples:
 
 sonotheque index build --store archive --memory 2GB --dry-run
+
+sonotheque index build --store archive --workers 4
+
+sonotheque index build --store archive --cluster slurm.yaml --dry-run
 
 sonotheque index update --store archive
 
@@ -48,9 +68,13 @@ def register(app: typer.Typer) -> None:
     )
     group.command(
         "build",
-        epilog="Examples: sonotheque index build --store archive --dry-run\n\nsonotheque index build --store archive --memory 2GB --recall 0.999",
+        epilog="Examples: sonotheque index build --store archive --dry-run\n\nsonotheque index build --store archive --memory 2GB --recall 0.999\n\n"
+        "sonotheque index build --store archive --cluster slurm.yaml",
     )(build)
-    group.command("update", epilog="Example: sonotheque index update --store archive")(update)
+    group.command(
+        "update",
+        epilog="Examples: sonotheque index update --store archive\n\nsonotheque index update --store archive --workers 4",
+    )(update)
     group.command(
         "info",
         epilog="Examples: sonotheque index info --store archive\n\nsonotheque index info --store archive --deep\n\n"
@@ -72,26 +96,36 @@ def build(
         None, "--kind", metavar="KIND", help="exact or coded [default: chosen by size, memory and recall]."
     ),
     threads: int = _THREADS,
+    workers: int | None = _WORKERS,
+    scheduler: str | None = _SCHEDULER,
+    cluster: str | None = _CLUSTER,
     dry_run: bool = typer.Option(False, "--dry-run", help="Only tell what would be built, and why."),
     skip_damaged: bool = _SKIP,
     as_json: bool = _JSON,
     quiet: bool = _QUIET,
 ) -> int:
-    """Build an index of everything in the store, learning its clusters anew; searches go on meanwhile."""
+    """Build an index of everything in the store, learning its clusters anew; searches go on meanwhile.
+
+    Workers copy and code vectors, segment by segment; clusters are learnt, and recall is measured, in this process.
+    """
     from search_api.indexing import planned_index
     from sonotheque.cli.output import document, say
     from store.index import IndexWishes, build_index, describe
 
+    placed = _placed(workers, scheduler, cluster)
     wishes = IndexWishes(recall, None if memory is None else bytes_of(memory, "--memory"), kind, threads)
     with opened(store, None, skip_damaged=skip_damaged) as archive:
         recipe = planned_index(archive, wishes)
         if dry_run:
+            shown = store_json(placed, archive.root)
             if as_json:
-                document({"store": store, "dry_run": True, "recipe": recipe.to_json()})
+                told = {"store": store, "dry_run": True, "recipe": recipe.to_json()}
+                document(told | ({"cluster": shown} if shown else {}))
             else:
-                say("\n".join(recipe_lines(recipe)))
+                say("\n".join([*recipe_lines(recipe), *(cluster_lines(shown) if shown else [])]))
             return 0
-        version = build_index(archive, wishes, None if quiet else stage_progress(_STAGES))
+        with _spread(archive.root, placed, quiet=quiet) as spread:
+            version = build_index(archive, wishes, None if quiet else stage_progress(_STAGES), spread=spread)
         found = describe(archive, version)
     return _show(found, as_json=as_json)
 
@@ -99,6 +133,9 @@ def build(
 def update(
     store: str = _STORE,
     threads: int = _THREADS,
+    workers: int | None = _WORKERS,
+    scheduler: str | None = _SCHEDULER,
+    cluster: str | None = _CLUSTER,
     skip_damaged: bool = _SKIP,
     as_json: bool = _JSON,
     quiet: bool = _QUIET,
@@ -106,9 +143,32 @@ def update(
     """Add what was committed since the index was built, and leave out what is superseded."""
     from store.index import describe, update_index
 
+    placed = _placed(workers, scheduler, cluster)
+    told = None if quiet else stage_progress(_STAGES)
     with opened(store, None, skip_damaged=skip_damaged) as archive:
-        found = describe(archive, update_index(archive, None if quiet else stage_progress(_STAGES), workers=threads))
+        with _spread(archive.root, placed, quiet=quiet) as spread:
+            version = update_index(archive, told, workers=threads, spread=spread)
+        found = describe(archive, version)
     return _show(found, as_json=as_json)
+
+
+def _placed(workers: int | None, scheduler: str | None, cluster: str | None) -> Placed:
+    from cluster.specs.placing import place_tasks
+
+    require_alone(cluster, workers=workers)
+    return place_tasks(1 if workers is None else workers, scheduler, cluster)
+
+
+@contextlib.contextmanager
+def _spread(root: str, placed: Placed, *, quiet: bool) -> Iterator[Spread | None]:
+    """Give what has segments made, and end it; None: this process does it all, and Dask is not imported."""
+    if placed.is_here:
+        yield None
+        return
+    from cluster.index_dask import spread_on
+
+    with spread_on(root, placed, (lambda _: None) if quiet else noted) as spread:
+        yield spread
 
 
 def tune(

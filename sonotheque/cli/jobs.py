@@ -2,65 +2,110 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import typer
+
+from sonotheque.cli.supervised import RESTARTS, RESTARTS_HELP, SUPERVISE_HELP, is_supervised, run_supervised
+
+if TYPE_CHECKING:
+    from store import VerifyReport
 
 _STORE = typer.Option(..., "--store", metavar="DIR", help="The store's folder.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
+_STATUS = """Examples:
+
+sonotheque status --store archive
+
+sonotheque status --store archive --watch
+
+Exit codes of --watch: 0 finished; 3 some files failed; 9 stopped; 1 ended by an error; 6 its process is gone."""
+_STOP = """Examples:
+
+sonotheque stop --store archive
+
+sonotheque stop --store archive --finish-parts --wait"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("status", epilog="Example: sonotheque status --store archive")(status)
-    app.command("stop", epilog="Example: sonotheque stop --store archive")(stop)
+    app.command("status", epilog=_STATUS)(status)
+    app.command("stop", epilog=_STOP)(stop)
     app.command("resume", epilog="Example: sonotheque resume --store archive")(resume)
     app.command("report", epilog="Example: sonotheque report --store archive --out report.xlsx")(report)
     app.command("verify", epilog="Example: sonotheque verify --store archive --deep")(verify)
     app.command("info", epilog="Example: sonotheque info --store archive")(info)
 
 
-def status(store: str = _STORE, as_json: bool = _JSON) -> int:
+def status(
+    store: str = _STORE,
+    watch: bool = typer.Option(
+        False, "--watch", "-w", help="Go on telling until the run has ended; exit with its code."
+    ),
+    every_s: float | None = typer.Option(
+        None, "--every", metavar="S", help="With --watch: seconds between looks [default: 1; lines for a pipe: 10]."
+    ),
+    as_json: bool = _JSON,
+) -> int:
     """Tell how far the newest run is; also when every process of it is dead."""
     from cluster.status import job_status
-    from sonotheque.cli.output import audio, document, say, seconds
+    from sonotheque.cli.output import document, say
+    from sonotheque.cli.watching import status_lines, watch_run
+    from sonotheque.core.errors import Invalid
 
+    if every_s is not None and not (watch and 0.1 <= every_s <= 3600):
+        raise Invalid(f"--every {every_s:g}: seconds between looks, from 0.1 to 3600, and only with --watch")
+    if watch:
+        return watch_run(store, every_s=every_s, as_json=as_json)
     found = job_status(store)
     if as_json:
         document(found)
-        return 0
-    beat = found["heartbeat"]
-    say(
-        f"job {found['job']} is {found['state']}: {found['parts_committed']:,} of {found['parts_planned']:,} parts committed"
-    )
-    if "audio_s" in beat:
-        say(
-            f"  {beat['files']:,} of {beat['files_total']:,} files, {audio(beat['audio_s'])} of {audio(beat['audio_total_s'])}, "
-            f"{beat['x_realtime']:,.0f} x realtime, {seconds(beat['eta_s'])} left"
-        )
-    say(f"  last word {beat.get('at', 'never')} from {beat.get('host', '?')}, process {beat.get('pid', '?')}")
-    if found["state"] in ("dead", "stopped", "failed"):
-        say(f"  go on with: sonotheque resume --store {store}")
+    else:
+        say("\n".join(status_lines(found, store)))
     return 0
 
 
 def stop(
     store: str = _STORE,
-    wait: bool = typer.Option(False, "--wait", help="Return when the run has ended."),
+    finish_parts: bool = typer.Option(
+        False, "--finish-parts", help="Ask only: parts in flight are finished however long they take."
+    ),
+    wait: bool = typer.Option(False, "--wait", help="With --finish-parts: return when the run has ended."),
     as_json: bool = _JSON,
 ) -> int:
-    """Ask the running job to end: parts in flight are finished and committed, no new ones are begun."""
-    from cluster.status import ask_stop
-    from sonotheque.cli.output import document, say
+    """End the run and all of its processes within ten seconds; what is committed stays, and `resume` goes on from there.
 
-    found = ask_stop(store, wait=wait)
+    No part is begun any more; those in flight have seven seconds to be finished, and are embedded again by the next run if they
+    are not. From another machine than the run's it can only ask.
+    """
+    from cluster.processes import age_s
+    from cluster.status import ask_stop
+    from cluster.stopping import GRACE_S, stop_now
+    from sonotheque.cli.output import document, tell
+
+    # The promise counts from when the command was given, and a busy machine takes seconds to load this.
+    grace_s = max(GRACE_S / 2, GRACE_S - age_s())
+    found = ask_stop(store, wait=wait) if finish_parts else stop_now(store, grace_s=grace_s, tell=tell)
     if as_json:
         document(found)
-    elif found["asked"]:
-        say(
-            f"job {found['job']} was asked to stop; it is {found['state']} now. `sonotheque status --store {store}` shows it"
-        )
     else:
-        say(f"job {found['job']} is not running: it is {found['state']}")
-    return 0
+        _say_stopped(found, store)
+    return 1 if found.get("left") else 0
+
+
+def _say_stopped(found: dict[str, Any], store: str) -> None:
+    from sonotheque.cli.output import say
+
+    job = f"job {found['job']}" if found["job"] else "the run"
+    if not found["asked"]:
+        say(f"{job} is not running: it is {found['state']}")
+    elif "processes" not in found or not found["here"]:
+        where = f" on {found['host']} (where alone its processes can be ended)" if found.get("host") else ""
+        say(f"{job}{where} was asked to stop; it is {found['state']} now. `sonotheque status --store {store}` shows it")
+    else:
+        how = "by force; parts in flight are begun again" if found["forced"] else "with its parts in flight finished"
+        say(f"{job} is {found['state']}, {how}. {found['processes']} processes have ended")
+        say(f"  go on with: sonotheque resume --store {store}")
 
 
 def resume(
@@ -69,17 +114,23 @@ def resume(
         None, "--job", metavar="N", help="A job's number [default: the newest that did not finish]."
     ),
     workers: int = typer.Option(None, "--workers", metavar="N", help="Another number of workers than before."),
+    supervise: bool = typer.Option(False, "--supervise", help=SUPERVISE_HELP),
+    restarts: int = typer.Option(RESTARTS, "--restarts", metavar="N", min=0, help=RESTARTS_HELP),
     as_json: bool = _JSON,
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress on stderr."),
 ) -> int:
     """Run a job's command again, of the newest that did not finish: only what is missing or changed is done."""
+    if supervise and not is_supervised():
+        return run_supervised(store, restarts=restarts, quiet=quiet)
     from cluster.resuming import resume as run
+    from cluster.supervising import telling_supervisor
     from sonotheque.cli.embed import closing
     from sonotheque.cli.progress import watcher
 
     seen = watcher(quiet=quiet)
     try:
-        outcome = run(store, seen, workers=workers, job=job)
+        with telling_supervisor():
+            outcome = run(store, seen, workers=workers, job=job)
     finally:
         seen.close()
     return closing(outcome.to_json(), clean=outcome.clean, report=None, as_json=as_json)
@@ -136,32 +187,34 @@ def verify(
     if as_json:
         document(found.to_json())
     else:
-        say(f"{'ok' if found.ok else 'NOT OK'}: {store}{' (deep)' if deep else ''}")
-        say(
-            f"  planned {found.planned:,} files, committed {found.committed:,}, missing {found.missing:,}, foreign {found.foreign:,}"
-        )
-        say(
-            f"  {found.windows:,} windows in {found.parts:,} parts, duplicate windows {found.duplicate_windows:,}, "
-            f"superseded rows {found.superseded_windows:,}, snapshot {found.snapshot}"
-        )
-        if len(found.precisions) > 1:
-            mixed = ", ".join(f"{count:,} windows in {name}" for name, count in found.precisions.items())
-            say(f"  precisions are mixed: {mixed}")
-        say(f"  damaged files {found.damaged:,}")
-        for path, why in found.damaged_files.items():
-            say(f"    {path}: {why}")
-        if found.dead_parts or found.unused_files:
-            say(
-                f"  no longer needed: {found.dead_parts:,} superseded parts, {len(found.unused_files):,} predictions files of no part; "
-                f"`sonotheque gc --store {store}` removes them after their grace period"
-            )
-        for path in found.missing_paths[:10]:
-            say(f"    missing: {path}")
-        if found.missing:
-            say(
-                f"  `sonotheque resume --store {store}` embeds what is missing (--job N picks the run it was planned by)"
-            )
+        say("\n".join(verify_lines(found, store, deep=deep)))
     return 0 if found.ok else Damaged.exit_code
+
+
+def verify_lines(found: VerifyReport, store: str, *, deep: bool) -> list[str]:
+    """Return what was proved, for people."""
+    lines = [
+        f"{'ok' if found.ok else 'NOT OK'}: {store}{' (deep)' if deep else ''}",
+        f"  planned {found.planned:,} files, committed {found.committed:,}, missing {found.missing:,}, foreign {found.foreign:,}",
+        f"  {found.windows:,} windows in {found.parts:,} parts, duplicate windows {found.duplicate_windows:,}, "
+        f"superseded rows {found.superseded_windows:,}, snapshot {found.snapshot}",
+    ]
+    if len(found.precisions) > 1:
+        mixed = ", ".join(f"{count:,} windows in {name}" for name, count in found.precisions.items())
+        lines.append(f"  precisions are mixed: {mixed}")
+    lines.append(f"  damaged files {found.damaged:,}")
+    lines += [f"    {path}: {why}" for path, why in found.damaged_files.items()]
+    if found.dead_parts or found.unused_files:
+        lines.append(
+            f"  no longer needed: {found.dead_parts:,} superseded parts, {len(found.unused_files):,} predictions files of no part; "
+            f"`sonotheque gc --store {store}` removes them after their grace period"
+        )
+    lines += [f"    missing: {path}" for path in found.missing_paths[:10]]
+    if found.missing:
+        lines.append(
+            f"  `sonotheque resume --store {store}` embeds what is missing (--job N picks the run it was planned by)"
+        )
+    return lines
 
 
 def info(store: str = _STORE, as_json: bool = _JSON) -> int:

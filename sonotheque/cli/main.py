@@ -22,14 +22,17 @@ from sonotheque.cli import (
     index,
     jobs,
     keys,
+    logs,
     metadata,
     models,
     predict,
     probe,
+    run_sites,
     search,
     serve,
     sql,
 )
+from sonotheque.cli.addresses import with_normal_stores
 from sonotheque.cli.output import document, tell
 from sonotheque.core.errors import SonothequeError
 from sonotheque.core.version import VERSION
@@ -50,12 +53,14 @@ _USAGE_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.
 for module in (
     demo,
     embed,
+    run_sites,
     search,
     index,
     probe,
     serve,
     keys,
     jobs,
+    logs,
     history,
     care,
     annotate,
@@ -90,7 +95,7 @@ def main() -> None:
     """Run the command line; the console script."""
     as_json = "--json" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(with_normal_stores(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is expected, and not when the interpreter ends
     except SonothequeError as error:
         if as_json:

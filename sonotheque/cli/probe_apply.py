@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sonotheque.cli.filters import with_filter
 from sonotheque.cli.opening import opened
+from sonotheque.cli.placing import (
+    CLUSTER_HELP,
+    SCHEDULER_HELP,
+    WORKERS_HELP,
+    cluster_lines,
+    noted,
+    require_alone,
+    store_json,
+)
 from sonotheque.cli.probe_hits import hits
 from sonotheque.cli.stages import stage_progress
 from sonotheque.core.filters import SearchFilter
@@ -31,6 +40,7 @@ def register(group: typer.Typer) -> None:
         "apply",
         epilog="Examples: sonotheque probe apply owl --store archive\n\n"
         "sonotheque probe apply --all --store archive --workers 8\n\n"
+        "sonotheque probe apply --all --store archive --cluster slurm.yaml --dry-run\n\n"
         "sonotheque probe apply owl thrush --store archive --site forest --floor 0",
     )(with_filter(apply))
     group.command(
@@ -49,8 +59,12 @@ def apply(
     floor: float = typer.Option(
         0.01, "--floor", metavar="SCORE", help="Keep scores from this probability on; 0 keeps all."
     ),
-    workers: int = typer.Option(1, "--workers", metavar="N", help="Worker processes on this machine (Dask)."),
-    scheduler: str = typer.Option(None, "--scheduler", metavar="ADDRESS", help="A running Dask scheduler."),
+    workers: int | None = typer.Option(None, "--workers", metavar="N", help=WORKERS_HELP),
+    scheduler: str | None = typer.Option(None, "--scheduler", metavar="ADDRESS", help=SCHEDULER_HELP),
+    cluster: str | None = typer.Option(None, "--cluster", metavar="FILE", help=CLUSTER_HELP),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Count what is to be scored, show what a cluster needs, and do nothing."
+    ),
     *,
     where: SearchFilter,
     snapshot: int = _SNAPSHOT,
@@ -63,14 +77,20 @@ def apply(
     A filter chooses parts of the store: those that hold such a window are scored whole. The scores are the view `scores` of
     `sonotheque sql`; interrupted, the same command goes on where it stopped.
     """
+    from cluster.specs.placing import place_tasks
     from search_api.probes.applying import ApplyOptions, apply_stored
     from sonotheque.cli.output import document
     from sonotheque.core.errors import EXIT_FILES_FAILED
 
+    require_alone(cluster, workers=workers)
+    placed = place_tasks(1 if workers is None else workers, scheduler, cluster)
     told = None if quiet else functools.partial(stage_progress({"apply": "scoring windows"}), "apply")
-    options = ApplyOptions(where, floor, workers, scheduler)
+    note = (lambda _: None) if quiet else noted
+    options = ApplyOptions(where, floor, 1 if workers is None else workers, scheduler, cluster, dry_run, note)
     with opened(store, snapshot, skip_damaged=skip_damaged) as archive:
         done = apply_stored(archive, names or [], options, is_all=is_all, version=version, progress=told)
+    if dry_run:
+        return _show_dry(done, store_json(placed, done.store), as_json=as_json)
     if as_json:
         document(done.to_json())
     else:
@@ -78,12 +98,32 @@ def apply(
     return EXIT_FILES_FAILED if done.failed else 0
 
 
+def _show_dry(done: Applied, cluster: dict[str, Any] | None, *, as_json: bool) -> int:
+    from sonotheque.cli.output import document, say
+
+    found = done.scoring
+    if as_json:
+        document({**done.to_json(), "dry_run": True} | ({"cluster": cluster} if cluster else {}))
+        return 0
+    left = found.parts - found.parts_held
+    say(
+        f"{found.to_score:,} windows of {left:,} parts would be scored by {_names(done)}, on {found.where}; {found.parts_held:,} parts "
+        f"were scored before (snapshot {found.snapshot})"
+    )
+    if cluster:
+        say("\n".join(cluster_lines(cluster)))
+    return 0
+
+
+def _names(done: Applied) -> str:
+    names = [f"{p['name']} {p['version']}" for p in done.scoring.probes]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
+
+
 def _say_applied(done: Applied) -> None:
     from sonotheque.cli.output import say, seconds, size, tell
 
-    found = done.scoring
-    names = [f"{p['name']} {p['version']}" for p in found.probes]
-    who = ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
+    found, who = done.scoring, _names(done)
     speed = found.to_json()
     if found.parts_scored:
         say(

@@ -48,6 +48,8 @@ class ClockReading:
         """The instant, aware and in UTC; None if the offset is unknown or the instant leaves the calendar."""
         if self.offset_min is None:
             return None
+        if self.offset_min == 0:  # most recorders, and asked for several times a file
+            return self.start.replace(tzinfo=UTC)
         try:
             return self.start.replace(tzinfo=timezone(timedelta(minutes=self.offset_min))).astimezone(UTC)
         except OverflowError:  # the first or last day of the calendar

@@ -90,6 +90,8 @@ class DecodeSummary:
         ``decoded_frames / sample_rate_hz``: true seconds, whatever the rate factor.
     container, codec : str
         ``WAV``, ``FLAC`` ... and ``PCM_16``, ``VORBIS`` ... as libsndfile names them; empty if not opened.
+    passing : bool
+        Whether a disk or a network was at fault in a way that may be over in a moment; not kept in the store.
     """
 
     status: Status
@@ -101,6 +103,7 @@ class DecodeSummary:
     duration_s: float = 0.0
     container: str = ""
     codec: str = ""
+    passing: bool = False
 
     @property
     def outcome(self) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -128,7 +128,9 @@ class Recording:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
         return {
-            **asdict(self.source),
+            "path": self.source.path,
+            "size_bytes": self.source.size_bytes,
+            "mtime_ns": self.source.mtime_ns,
             "site": self.site,
             "time": self.time.to_json(),
             "deployment": self.deployment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ _ENCODED_BYTES_MAX: Final = 240  # a name may have 255 bytes, and `site=` goes b
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+@lru_cache(maxsize=4096)  # asked for every file, and the files of a site follow each other
 def clean_site(text: str) -> str:
     """Return a site name that a store can hold; ``unknown`` if nothing is left.
 

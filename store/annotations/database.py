@@ -18,7 +18,8 @@ from sonotheque.core.errors import Conflict, Damaged, SonothequeError, Unavailab
 from store import layout
 from store.annotations import tables
 from store.config import read_config, temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
+from store.state import state_root
 
 BUSY_S = 30.0
 _READ_TRIES = 5
@@ -26,7 +27,7 @@ _READ_TRIES = 5
 
 def database_path(root: str) -> str:
     """Return where a store's annotations lie."""
-    return f"{root}/{layout.ANNOTATIONS}"
+    return f"{state_root(root)}/{layout.ANNOTATIONS}"
 
 
 @contextlib.contextmanager
@@ -48,7 +49,7 @@ def writing(root: str, ops: FileOps | None = None, *, busy_s: float = BUSY_S) ->
     path = database_path(root)
     with store_errors(root), _sqlite_errors(path, busy_s):
         if not os.path.exists(path):
-            _make(root, ops or LocalFileOps())
+            _make(root, ops or ops_of(root))
         with contextlib.closing(_connect(path, "rw", busy_s)) as connection:
             require_ours(connection, path)
             connection.execute("BEGIN IMMEDIATE")

@@ -11,7 +11,7 @@ from sonotheque.core.errors import Conflict, Damaged, Invalid
 from store.care.rewriting import Rewriter, SourceFault
 from store.care.selection import MIN_PARTS, Group, select, shrink, target_rows
 from store.config import read_config
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.ledger import Ledger, Part, load_ledger
 from store.live import held_by
 from store.snapshots import Snapshot, read_snapshots, write_snapshot
@@ -123,7 +123,7 @@ def compact(
             f"`sonotheque migrate --store {root}` first: it takes a moment and changes no part",
             kind="old_format",
         )
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     report = CompactionReport(dry_run)
     ledger = load_ledger(root, ops)
     if ledger.damaged:

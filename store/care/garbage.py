@@ -20,7 +20,7 @@ from store import layout
 from store.care.compaction import damaged_ledger
 from store.care.retention import SeenSnapshot, Waves, dead_parts, due, kept_snapshots
 from store.config import read_config
-from store.fsops import FileOps, LocalFileOps, store_errors
+from store.fsops import FileOps, ops_of, store_errors
 from store.ledger import Ledger, Part, list_part_files, load_ledger
 from store.leftovers import sweep_leftovers
 from store.snapshots import Snapshot, read_snapshots, write_snapshot
@@ -112,7 +112,7 @@ def collect_garbage(
     if keep_snapshots < 1:
         raise Invalid(f"--keep-snapshots {keep_snapshots}: at least 1, or nothing could be read")
     config = read_config(root)
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     ledger = load_ledger(root, ops)
     if ledger.damaged:
         raise damaged_ledger(root, ledger, "gc removes nothing until then: what such a part supersedes cannot be told")

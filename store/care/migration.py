@@ -9,7 +9,7 @@ from typing import Any
 from sonotheque.core.errors import Conflict, Damaged
 from store import layout
 from store.config import FORMAT_VERSION, StoreConfig, read_config, temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, put_over, store_errors
+from store.fsops import FileOps, ops_of, put_new, put_over, store_errors
 from store.ledger import load_ledger
 from store.snapshots import latest_number, write_snapshot
 from store.verify import verify
@@ -70,7 +70,7 @@ def migrate(root: str, *, dry_run: bool = False, ops: FileOps | None = None) -> 
     Unavailable
         Disk full or read-only.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     config = read_config(root, ops)
     version = config.format_version
     if version == FORMAT_VERSION:

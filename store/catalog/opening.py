@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from sonotheque.core.errors import Unavailable
 from sonotheque.core.ids import digest_of
+from sonotheque.core.places import is_object
 from store.catalog.manifest import Manifest, UnitFault, read_manifest
 from store.config import StoreConfig
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.metadata import latest_metadata, read_metadata
 from store.snapshots import Snapshot
+from store.state import state_root
 
 if TYPE_CHECKING:
     from store.catalog.build import CatalogBuilder, Progress
@@ -71,9 +73,10 @@ def open_catalog(
     Damaged
         If a part must be read and cannot be, unless ``skip_damaged``.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     version = latest_metadata(root) if metadata is None else metadata
-    places = [root, _own_folder(root)]
+    home = state_root(root)
+    places = [home, _own_folder(root)]
     for base in places:
         found = read_manifest(base, snapshot.number, version, config.digest, ops)
         if found and all(os.path.exists(f"{base}/{f}") for f in found.files):
@@ -83,7 +86,7 @@ def open_catalog(
     state = read_metadata(root, version)
     without: dict[str, str] = {}
     while True:
-        builder = CatalogBuilder(root, root, config, snapshot, state, without, ops)
+        builder = CatalogBuilder(root, home, config, snapshot, state, without, ops)
         try:
             return Catalog(*_built(builder, _own_folder(root), progress), without)
         except UnitFault as fault:
@@ -113,4 +116,4 @@ def _own_folder(root: str) -> str:
     with contextlib.suppress(OSError):
         usable.mkdir(parents=True, exist_ok=True)
     place = cache if os.access(cache, os.W_OK) else gettempdir()
-    return os.path.join(place, "sonotheque", digest_of(os.path.realpath(root)))
+    return os.path.join(place, "sonotheque", digest_of(root if is_object(root) else os.path.realpath(root)))

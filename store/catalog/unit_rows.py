@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sonotheque.core.errors import Damaged
 from store.catalog.manifest import UnitFault
+from store.reading import parquet
 from store.snapshots import SnapshotPart
 from store.sun import minutes_since, sun_events
 
@@ -71,7 +71,7 @@ def read_columns(root: str, relative: str, columns: list[str]) -> pl.DataFrame:
         If it cannot be read; the message names the file.
     """
     try:
-        with pq.ParquetFile(f"{root}/{relative}") as file:
+        with parquet(f"{root}/{relative}") as file:
             table = file.read(columns=columns)
     except FileNotFoundError as error:
         raise UnitFault(relative, "is not there") from error

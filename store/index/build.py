@@ -5,7 +5,7 @@ names it all. Killed at any moment it leaves the version before it as it was, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sonotheque.core.errors import Invalid, NotFound
 from sonotheque.core.ids import digest_of
 from store.archive import Archive
-from store.fsops import FileOps, LocalFileOps
-from store.index.codes import Clusters, library, threads, write_codes
+from store.fsops import FileOps, ops_of
+from store.index.codes import Clusters, library, threads
 from store.index.files import put_file
+from store.index.making import CodesJob, Here, SegmentJob, Spread, VectorsJob
 from store.index.manifest import (
     IndexFile,
     IndexVersion,
@@ -30,22 +31,37 @@ from store.index.manifest import (
 )
 from store.index.projection import Projection
 from store.index.recall import K, choose, measure
-from store.index.stored import dtype_of, open_vectors, parts_in_order
+from store.index.stored import dtype_of, open_vectors
 from store.index.sweeping import sweep_index
-from store.index.training import assign, train_centres
+from store.index.training import train_centres
 from store.index.wishes import IndexWishes, Recipe, plan_index
 from store.scoring import unit
 from store.snapshots import SnapshotPart
+from store.state import state_root
 
 Progress = Callable[[str, int, int], None]  # stage, done, in all
-_BLOCK: Final = 16_384
 _SMALL_ROWS: Final = 200_000  # segments below it are joined with what is new
 
 
 def build_index(
-    archive: Archive, wishes: IndexWishes | None = None, progress: Progress | None = None, ops: FileOps | None = None
+    archive: Archive,
+    wishes: IndexWishes | None = None,
+    progress: Progress | None = None,
+    ops: FileOps | None = None,
+    *,
+    spread: Spread | None = None,
 ) -> IndexVersion:
     """Make an index of everything in the archive's snapshot, learning its clusters anew.
+
+    Parameters
+    ----------
+    archive : Archive
+    wishes : IndexWishes, optional
+    progress : callable, optional
+    ops : FileOps, optional
+        In this process alone.
+    spread : Spread, optional
+        Has the files of segments made; by default one after another, here.
 
     Raises
     ------
@@ -63,14 +79,29 @@ def build_index(
         raise Invalid(f"{archive.root} has no windows in snapshot {archive.snapshot.number}: there is nothing to index")
     itemsize = dtype_of(archive.config).itemsize
     recipe = plan_index(n, archive.config.model.dim, wishes, itemsize=itemsize)
-    builder = _Builder(archive, recipe, wishes, progress, ops or LocalFileOps())
+    builder = _Builder(archive, recipe, wishes, progress, ops or ops_of(archive.root), spread)
     return builder.build(parts)
 
 
 def update_index(
-    archive: Archive, progress: Progress | None = None, ops: FileOps | None = None, *, workers: int = 0
+    archive: Archive,
+    progress: Progress | None = None,
+    ops: FileOps | None = None,
+    *,
+    workers: int = 0,
+    spread: Spread | None = None,
 ) -> IndexVersion:
     """Add what was committed since the index was built, and drop what is superseded, with the clusters that there are.
+
+    Parameters
+    ----------
+    archive : Archive
+    progress : callable, optional
+    ops : FileOps, optional
+    workers : int
+        Threads of this process; 0 = all cores.
+    spread : Spread, optional
+        See :func:`build_index`.
 
     Raises
     ------
@@ -79,18 +110,18 @@ def update_index(
     Damaged, Conflict
         If the one there is damaged or foreign.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(archive.root)
     old = require_version(archive, ops)
     recipe = Recipe(**old.recipe)
     wishes = IndexWishes(old.wanted_recall, kind=old.kind, threads=workers)
-    return _Builder(archive, recipe, wishes, progress, ops).update(old)
+    return _Builder(archive, recipe, wishes, progress, ops, spread).update(old)
 
 
 def tune_index(
     archive: Archive, recall: float, progress: Progress | None = None, ops: FileOps | None = None
 ) -> IndexVersion:
     """Measure recall again, and choose how much a search looks through so that it has the recall wanted."""
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(archive.root)
     old = require_version(archive, ops)
     wishes = IndexWishes(recall, kind=old.kind)
     return _Builder(archive, Recipe(**old.recipe), wishes, progress, ops).tune(old)
@@ -109,11 +140,18 @@ def require_version(archive: Archive, ops: FileOps) -> IndexVersion:
 
 class _Builder:
     def __init__(
-        self, archive: Archive, recipe: Recipe, wishes: IndexWishes, progress: Progress | None, ops: FileOps
+        self,
+        archive: Archive,
+        recipe: Recipe,
+        wishes: IndexWishes,
+        progress: Progress | None,
+        ops: FileOps,
+        spread: Spread | None = None,
     ) -> None:
         self.archive, self.recipe, self.wishes, self.ops = archive, recipe, wishes, ops
-        self.root, self.config = archive.root, archive.config
+        self.root, self.home, self.config = archive.root, state_root(archive.root), archive.config
         self.tell: Progress = progress or (lambda stage, done, total: None)
+        self.spread: Spread = spread or Here(ops, wishes.threads)
         self.began = time.monotonic()
         self.built_rows = recipe.n
 
@@ -123,7 +161,7 @@ class _Builder:
         clusters, file = None, None
         if self.recipe.kind == "coded":
             clusters, file = self._learnt(vectors)
-        segments = self._coded(vectors, clusters, file)
+        segments = self._coded(vectors, file)
         return self._finish(segments, clusters, file)
 
     def update(self, old: IndexVersion) -> IndexVersion:
@@ -135,13 +173,13 @@ class _Builder:
         made = {tuple((p.part_id, p.rows) for p in group) for group in groups}
         if made | {s.parts for s in kept} == {s.parts for s in old.segments}:
             return old
-        clusters = Clusters.load(f"{self.root}/{old.clusters.path}", self.config.model.dim) if old.clusters else None
-        segments = kept + self._coded(self._all_vectors(groups), clusters, old.clusters)
+        clusters = Clusters.load(f"{self.home}/{old.clusters.path}", self.config.model.dim) if old.clusters else None
+        segments = kept + self._coded(self._all_vectors(groups), old.clusters)
         self.built_rows = int(old.made["built_rows"])
         return self._finish(segments, clusters, old.clusters)
 
     def tune(self, old: IndexVersion) -> IndexVersion:
-        clusters = Clusters.load(f"{self.root}/{old.clusters.path}", self.config.model.dim) if old.clusters else None
+        clusters = Clusters.load(f"{self.home}/{old.clusters.path}", self.config.model.dim) if old.clusters else None
         self.built_rows = int(old.made["built_rows"])
         return self._finish(list(old.segments), clusters, old.clusters)
 
@@ -151,26 +189,23 @@ class _Builder:
         return alive >= min(_SMALL_ROWS, self.recipe.segment_rows // 2) and alive * 2 >= segment.rows
 
     def _all_vectors(self, groups: Sequence[Sequence[SnapshotPart]]) -> list[Segment]:
-        total = sum(p.rows for g in groups for p in g)
-        done = 0
-        segments = []
-        for group in groups:
+        # A job may travel: which rows are superseded does not matter to it, and can be much.
+        jobs = [VectorsJob(self.root, self.config, tuple(replace(p, superseded=()) for p in g)) for g in groups]
+        files = self._made("vectors", jobs)
+        parts = (tuple((p.part_id, p.rows) for p in g) for g in groups)
+        return [Segment(own, file, None) for own, file in zip(parts, files, strict=True)]
 
-            def write(handle: Any, group: Sequence[SnapshotPart] = group) -> None:
-                nonlocal done
-                for part, vectors in parts_in_order(self.root, group, self.config):
-                    handle.write(vectors)
-                    done += part.rows
-                    self.tell("vectors", done, total)
+    def _made(self, stage: str, jobs: Sequence[SegmentJob]) -> list[IndexFile]:
+        total, done = sum(job.rows for job in jobs), 0
 
-            parts = tuple((p.part_id, p.rows) for p in group)
-            name = digest_of([self.config.digest, [[p.part_id, p.sha256] for p in group]])
-            file = put_file(
-                self.root, "vectors", name, "f16" if self.config.dtype == "float16" else "f32", write, self.ops
-            )
-            segments.append(Segment(parts, file, None))
-        self.tell("vectors", total, total)
-        return segments
+        def told(rows: int) -> None:
+            nonlocal done
+            done += rows
+            self.tell(stage, done, total)
+
+        files = self.spread.run(jobs, told)
+        self.tell(stage, total, total)
+        return files
 
     def _learnt(self, segments: Sequence[Segment]) -> tuple[Clusters, IndexFile]:
         self.tell("clusters", 0, 1)
@@ -184,34 +219,16 @@ class _Builder:
         )
         file = put_file(self.root, "clusters", name, "npz", clusters.save, self.ops)
         self.tell("clusters", 1, 1)
-        return Clusters.load(f"{self.root}/{file.path}", self.config.model.dim), file
+        return Clusters.load(f"{self.home}/{file.path}", self.config.model.dim), file
 
-    def _coded(self, segments: Sequence[Segment], clusters: Clusters | None, file: IndexFile | None) -> list[Segment]:
-        if clusters is None or file is None:
+    def _coded(self, segments: Sequence[Segment], file: IndexFile | None) -> list[Segment]:
+        if file is None:
             return list(segments)
-        total, done = sum(s.rows for s in segments), 0
-        coded = []
-        for segment in segments:
-
-            def blocks(segment: Segment = segment) -> Iterator[NDArray[np.float32]]:
-                nonlocal done
-                vectors = open_vectors(self.root, segment, self.config)
-                for first in range(0, segment.rows, _BLOCK):
-                    block = unit(vectors[first : first + _BLOCK])
-                    yield clusters.projection(block)
-                    done += len(block)
-                    self.tell("codes", done, total)
-
-            def write(handle: Any, blocks: Callable[[], Iterator[NDArray[np.float32]]] = blocks) -> None:
-                with threads(self.wishes.threads):
-                    handle.write(write_codes(blocks(), clusters.centres, assign))
-
-            name = digest_of([segment.vectors.sha256, file.sha256])
-            coded.append(replace(segment, codes=put_file(self.root, "codes", name, "faiss", write, self.ops)))
-        self.tell("codes", total, total)
-        return coded
+        files = self._made("codes", [CodesJob(self.root, self.config, segment, file) for segment in segments])
+        return [replace(segment, codes=made) for segment, made in zip(segments, files, strict=True)]
 
     def _finish(self, segments: list[Segment], clusters: Clusters | None, file: IndexFile | None) -> IndexVersion:
+        self.spread.release()
         version = IndexVersion(
             number=0,
             store_digest=self.config.digest,

@@ -13,6 +13,7 @@ from store import layout
 from store.config import temp_name
 from store.fsops import FileOps, store_errors
 from store.index.manifest import IndexFile
+from store.state import state_root
 
 Write = Callable[[Any], None]
 _KEPT: Final = 16  # characters of a digest in a name
@@ -67,7 +68,7 @@ def _whole(root: str, kind: str, made_from: str, suffix: str, ops: FileOps) -> I
     folder = layout.index_folder()
     for name in ops.listdir(f"{root}/{folder}"):
         if name.startswith(f"{kind}-{made_from[:_KEPT]}-") and name.endswith(f".{suffix}"):
-            path = f"{root}/{folder}/{name}"
+            path = f"{state_root(root)}/{folder}/{name}"
             with contextlib.suppress(OSError):
                 digest = file_sha256(path)
                 if digest[:_KEPT] == name.removesuffix(f".{suffix}").rpartition("-")[2]:
@@ -82,7 +83,7 @@ def damaged_files(root: str, files: Iterable[IndexFile]) -> list[str]:
     found = []
     for file in files:
         try:
-            digest = file_sha256(f"{root}/{file.path}")
+            digest = file_sha256(f"{state_root(root)}/{file.path}")
         except OSError as error:
             found.append(f"{file.path}: {error.strerror}")
             continue

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from store.archive import Archive
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.index.build import require_version
 from store.index.files import damaged_files
 from store.index.manifest import IndexVersion
@@ -82,7 +82,7 @@ def read_info(archive: Archive, *, deep: bool = False, ops: FileOps | None = Non
     Damaged, Conflict
         If it cannot be read, or is of another store or model.
     """
-    version = require_version(archive, ops or LocalFileOps())
+    version = require_version(archive, ops or ops_of(archive.root))
     wrong = damaged_files(archive.root, version.files) + WindowTables(archive).damaged(version) if deep else []
     return describe(archive, version, wrong)
 

@@ -14,6 +14,7 @@ from sonotheque.core.model_spec import ModelSpec
 from store import layout
 from store.config import StoreConfig, temp_name
 from store.fsops import FileOps, put_new, store_errors
+from store.state import state_root
 
 VERSION: Final = 1  # of the manifest's form
 _NAME = re.compile(r"([1-9][0-9]*)\.json")
@@ -205,7 +206,7 @@ def newest_version(root: str, config: StoreConfig, ops: FileOps) -> IndexVersion
 def check_files(root: str, version: IndexVersion) -> None:
     """Raise Damaged if a file is missing or of another size; contents are checked by ``index info --deep``."""
     for file in version.files:
-        path = f"{root}/{file.path}"
+        path = f"{state_root(root)}/{file.path}"
         try:
             size = os.path.getsize(path)
         except OSError:

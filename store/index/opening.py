@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sonotheque.core.errors import Damaged
 from store.archive import Archive
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.index.codes import Clusters
 from store.index.eligible import SearchedWindows
 from store.index.manifest import IndexVersion, check_files, newest_version
@@ -12,6 +12,7 @@ from store.index.searching import SearchIndex
 from store.index.segments import open_segments
 from store.index.stored import FreshVectors
 from store.index.windows import WindowTables, windows_of
+from store.state import state_root
 
 
 def open_index(archive: Archive, ops: FileOps | None = None, *, ignore: bool = False, gpu: str = "auto") -> SearchIndex:
@@ -39,7 +40,7 @@ def open_index(archive: Archive, ops: FileOps | None = None, *, ignore: bool = F
     Conflict
         If it is of another store's or another model's vectors; both are named.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(archive.root)
     version = None if ignore else newest_version(archive.root, archive.config, ops)
     while version is not None:
         try:
@@ -58,7 +59,9 @@ def _opened(archive: Archive, version: IndexVersion | None, ops: FileOps, gpu: s
     held: list[tuple[str, int]] = []
     if version is not None:
         check_files(root, version)
-        clusters = Clusters.load(f"{root}/{version.clusters.path}", config.model.dim) if version.clusters else None
+        clusters = (
+            Clusters.load(f"{state_root(root)}/{version.clusters.path}", config.model.dim) if version.clusters else None
+        )
         segments = open_segments(root, version, config)
         tables = WindowTables(archive, ops).open(version)
         held = [part for segment in version.segments for part in segment.parts]

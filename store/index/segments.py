@@ -13,6 +13,7 @@ from store.config import StoreConfig
 from store.index.codes import Clusters, Codes
 from store.index.manifest import IndexVersion
 from store.index.stored import open_vectors
+from store.state import state_root
 
 Rows = NDArray[np.int64]
 
@@ -53,7 +54,7 @@ def open_segments(root: str, version: IndexVersion, config: StoreConfig) -> list
     for segment in version.segments:
         codes = None
         if segment.codes:
-            codes = Codes(f"{root}/{segment.codes.path}", segment.rows, int(version.recipe["code_dim"]))
+            codes = Codes(f"{state_root(root)}/{segment.codes.path}", segment.rows, int(version.recipe["code_dim"]))
         found.append(OpenSegment(first, open_vectors(root, segment, config), codes))
         first += segment.rows
     return found

@@ -19,7 +19,9 @@ from store.config import StoreConfig
 from store.index.columns import values
 from store.index.manifest import Segment
 from store.part_vectors import lost_told
+from store.reading import source
 from store.snapshots import SnapshotPart
+from store.state import state_root
 
 _KEPT_BYTES = 256 << 20
 _AHEAD = 3
@@ -40,7 +42,9 @@ def part_vectors(root: str, part: SnapshotPart, config: StoreConfig) -> NDArray[
     """
     dim = config.model.dim
     try:
-        table = pq.read_table(f"{root}/{part.embeddings}", columns=["embedding"], partitioning=None, use_threads=False)
+        table = pq.read_table(
+            source(f"{root}/{part.embeddings}"), columns=["embedding"], partitioning=None, use_threads=False
+        )
     except (OSError, pa.ArrowException) as error:
         raise UnitFault(part.embeddings, str(error)) from error
     flat = [values(chunk.flatten()) for chunk in table["embedding"].chunks]
@@ -65,7 +69,7 @@ def parts_in_order(
 
 def open_vectors(root: str, segment: Segment, config: StoreConfig) -> NDArray[Any]:
     """Map a segment's vectors into memory, (rows, dim), as stored."""
-    path = f"{root}/{segment.vectors.path}"
+    path = f"{state_root(root)}/{segment.vectors.path}"
     try:
         return np.memmap(path, dtype_of(config), "r", shape=(segment.rows, config.model.dim))
     except (OSError, ValueError) as error:

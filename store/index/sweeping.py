@@ -13,6 +13,7 @@ from sonotheque.core.errors import Damaged
 from store import layout
 from store.fsops import FileOps
 from store.index.manifest import index_numbers, read_version
+from store.state import state_root
 
 GRACE_S: Final = 3600.0  # a build on another machine may not have named its files yet
 _SUFFIXES: Final = ("f16", "f32", "faiss", "npz", "arrow")
@@ -33,7 +34,7 @@ def sweep_index(
     files, bytes : int
         Removed; nothing if the newest version cannot be read: it would not be known what is needed.
     """
-    folder = f"{root}/{layout.index_folder()}"
+    folder = f"{state_root(root)}/{layout.index_folder()}"
     numbers = index_numbers(root, ops)
     if not numbers:
         return 0, 0

@@ -22,7 +22,7 @@ from sonotheque.core.ids import digest_of
 from store import layout
 from store.archive import Archive
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
 from store.index.columns import values
 from store.index.files import damaged_files, put_file
 from store.index.manifest import IndexFile, IndexVersion, Segment
@@ -80,7 +80,7 @@ class WindowTables:
     def __init__(self, archive: Archive, ops: FileOps | None = None) -> None:
         self._archive = archive
         self._base = archive.catalog.base
-        self._ops = ops or LocalFileOps()
+        self._ops = ops or ops_of(archive.root)
 
     def open(self, version: IndexVersion) -> list[pa.Table]:
         """Return the tables of all segments, mapped into memory."""

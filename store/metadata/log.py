@@ -15,7 +15,7 @@ from sonotheque.core.ids import digest_of
 from sonotheque.core.recording import printable_path
 from store import layout
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
 from store.metadata.change import Change, ClockChange, DeploymentsChange, Undo, change_of, change_to_json
 
 LOG_VERSION = 1
@@ -75,7 +75,7 @@ class MetadataState:
 
 def latest_metadata(root: str, ops: FileOps | None = None) -> int:
     """Return the number of the newest change; 0 if there is none."""
-    names = (ops or LocalFileOps()).listdir(f"{root}/{layout.METADATA}")
+    names = (ops or ops_of(root)).listdir(f"{root}/{layout.METADATA}")
     return max((int(found[1]) for n in names if (found := _NAME.fullmatch(n))), default=0)
 
 
@@ -89,7 +89,7 @@ def read_metadata(root: str, version: int | None = None, ops: FileOps | None = N
     Damaged
         If a change is missing or cannot be read: leaving it out would be a wrong answer.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     newest = latest_metadata(root, ops)
     last = newest if version is None else version
     if not 0 <= last <= newest:
@@ -160,7 +160,7 @@ def write_change(
     Unavailable
         Disk full or read-only.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     said_by = _one_line(by or "") or f"{_user()}@{socket.gethostname()}"
     reason = _one_line(reason)
     while True:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sonotheque.core.errors import Damaged
 from sonotheque.core.ids import digest_of
 from store import layout
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.probes.names import numbers, stored_names
 
 FORMAT_VERSION: Final = 1
@@ -60,7 +60,7 @@ def in_use(root: str, ops: FileOps | None = None) -> dict[str, int]:
     Damaged
         If the newest record of a probe cannot be read.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     newest = {name: newest_promotion(root, name, ops) for name in stored_names(root, ops)}
     return {name: found.version for name, found in newest.items() if found}
 

@@ -13,7 +13,7 @@ from sonotheque.core.errors import Damaged, NotFound
 from sonotheque.core.ids import digest_of
 from store import layout
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
 from store.probes.names import numbers
 
 FORMAT_VERSION: Final = 1
@@ -22,7 +22,7 @@ REVIEWS: Final = "reviews"
 
 def review_numbers(root: str, name: str, ops: FileOps | None = None) -> list[int]:
     """Return the numbers of a probe's reviews, ascending."""
-    return numbers((ops or LocalFileOps()).listdir(f"{root}/{_folder(name)}"), ".json")
+    return numbers((ops or ops_of(root)).listdir(f"{root}/{_folder(name)}"), ".json")
 
 
 def put_review(root: str, name: str, design: dict[str, Any], ops: FileOps | None = None) -> int:
@@ -50,7 +50,7 @@ def put_review(root: str, name: str, design: dict[str, Any], ops: FileOps | None
     Damaged
         If the newest record cannot be read.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     there = review_numbers(root, name, ops)
     if there and read_review(root, name, there[-1], ops) == design:
         return there[-1]
@@ -78,7 +78,7 @@ def read_review(root: str, name: str, number: int, ops: FileOps | None = None) -
     path = f"{root}/{_folder(name)}/{number}.json"
     again = "Bring it back from a backup, or draw a new review"
     try:
-        value = json.loads((ops or LocalFileOps()).read(path))
+        value = json.loads((ops or ops_of(root)).read(path))
         if value["format_version"] > FORMAT_VERSION:
             raise Damaged(f"{path} was written by a newer release; install a newer sonotheque")
         design: dict[str, Any] = value["design"]

@@ -12,7 +12,7 @@ from sonotheque.core.errors import Conflict, Damaged, Invalid, NotFound
 from sonotheque.core.suggest import did_you_mean
 from store import layout
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, put_new, store_errors
+from store.fsops import FileOps, ops_of, put_new, store_errors
 from store.probes.names import check_name, numbers, stored_names
 from store.probes.promotions import Promotion, newest_promotion, read_promotions
 
@@ -37,7 +37,7 @@ class ProbeStore:
 
     def __init__(self, root: str, ops: FileOps | None = None) -> None:
         self.root = root
-        self._ops = ops or LocalFileOps()
+        self._ops = ops or ops_of(root)
 
     def names(self) -> list[str]:
         """Return the names of the probes that have a version, sorted."""

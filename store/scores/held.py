@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from store import layout
-from store.fsops import FileOps, LocalFileOps
+from store.fsops import FileOps, ops_of
 from store.scores.sets import ScoredProbe, ScoreSet, read_sets
 
 
@@ -48,7 +48,7 @@ class HeldScores:
     """
 
     def __init__(self, root: str, ops: FileOps | None = None) -> None:
-        ops = ops or LocalFileOps()
+        ops = ops or ops_of(root)
         self.root = root
         self.sets = read_sets(root, ops)
         self._parts = {

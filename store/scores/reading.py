@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from store.catalog import UnitFault
+from store.reading import parquet, source
 from store.snapshots import SnapshotPart
 
 _GROUPS: Final = (
@@ -48,7 +49,7 @@ def score_blocks(root: str, part: SnapshotPart, dim: int) -> Iterator[ScoreBlock
     """
     path = f"{root}/{part.embeddings}"
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with parquet(path, memory_map=True) as file:
             first = 0
             for group in range(0, file.metadata.num_row_groups, _GROUPS):
                 groups = list(range(group, min(group + _GROUPS, file.metadata.num_row_groups)))
@@ -73,7 +74,9 @@ def block_rows(root: str, part: SnapshotPart, rows: NDArray[np.int64]) -> list[d
     columns = ["path", "start_s", "recording_id", "start_sample"]
     try:
         found: list[dict[str, Any]] = (
-            pq.read_table(f"{root}/{part.embeddings}", columns=columns, partitioning=None).take(rows).to_pylist()
+            pq.read_table(source(f"{root}/{part.embeddings}"), columns=columns, partitioning=None)
+            .take(rows)
+            .to_pylist()
         )
     except (OSError, pa.ArrowException) as error:
         raise UnitFault(part.embeddings, str(error)) from error

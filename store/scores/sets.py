@@ -11,7 +11,7 @@ from sonotheque.core.errors import Damaged, Invalid
 from sonotheque.core.ids import digest_of
 from store import layout
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, put_new
+from store.fsops import FileOps, ops_of, put_new
 
 SCORE_FLOOR: Final = 0.01
 """Scores below it are not kept unless somebody asks: at 0.01 a rare class costs next to nothing on disk."""
@@ -138,7 +138,7 @@ def read_sets(root: str, ops: FileOps | None = None) -> dict[str, ScoreSet]:
     Damaged
         If a ``set.json`` cannot be read, or is not what its folder says.
     """
-    ops = ops or LocalFileOps()
+    ops = ops or ops_of(root)
     found: dict[str, ScoreSet] = {}
     for name in ops.listdir(f"{root}/{layout.SCORES}"):
         path = f"{root}/{layout.score_set(name)}"

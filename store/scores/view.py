@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from store import layout
-from store.fsops import LocalFileOps
+from store.fsops import ops_of
 from store.scores.held import HeldScores
 from store.snapshots import Snapshot
 from store.views import file_list, quoted
@@ -82,5 +82,5 @@ def _digests(root: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int]
     for name, version in keys:
         path = f"{root}/{layout.probe_version(name, version)}/{layout.PROBE_FILE}"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found[name, version] = str(json.loads(LocalFileOps().read(path))["probe_digest"])
+            found[name, version] = str(json.loads(ops_of(root).read(path))["probe_digest"])
     return found

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sonotheque.core.errors import Damaged
 from store import layout
 from store.config import temp_name
-from store.fsops import FileOps, LocalFileOps, store_errors, sync_up
+from store.fsops import FileOps, ops_of, store_errors, sync_up
+from store.reading import parquet_footer
 from store.scores.sets import ScoreSet
+from store.state import state_root
 
 SCORES_KEY: Final = b"sonotheque.scores"
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
@@ -75,7 +77,7 @@ class ScoreWriter:
 
     def __init__(self, root: str, wanted: ScoreSet, part_id: str, ops: FileOps | None = None) -> None:
         self._root, self._set, self._part_id = root, wanted, part_id
-        self._ops = ops or LocalFileOps()
+        self._ops = ops or ops_of(root)
         owner = [p for p in wanted.probes for _ in p.classes]
         names = list(dict.fromkeys(p.name for p in wanted.probes))
         labels = list(dict.fromkeys(c for p in wanted.probes for c in p.classes))
@@ -86,14 +88,14 @@ class ScoreWriter:
         self._of_label = np.array([label_number[c] for p in wanted.probes for c in p.classes], np.int32)
         self._waiting: list[tuple[NDArray[Any], ...]] = []
         self._waiting_rows = self._rows = 0
-        self._path = f"{root}/{layout.TMP}/{temp_name(f'{part_id}-{wanted.name}')}"
+        self._path = f"{state_root(root)}/{layout.TMP}/{temp_name(f'{part_id}-{wanted.name}')}"
         self._handle: BinaryIO | None = None
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
         try:
             with store_errors(self._root):
-                self._ops.makedirs(f"{self._root}/{layout.TMP}")
+                self._ops.makedirs(self._path.rpartition("/")[0])
                 self._handle = self._ops.create(self._path)
                 self._writer = pq.ParquetWriter(self._handle, SCHEMA, **_OPTIONS)
         except BaseException:  # Python calls no __exit__ for an __enter__ that failed
@@ -205,7 +207,7 @@ def scores_footer(path: str) -> dict[str, Any]:
         If it cannot be read.
     """
     try:
-        value: dict[str, Any] = json.loads((pq.read_metadata(path).metadata or {})[SCORES_KEY])
+        value: dict[str, Any] = json.loads((parquet_footer(path).metadata or {})[SCORES_KEY])
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise Damaged(
             f"{path} cannot be read: {error!r}. Scores are derived: remove the file and run `sonotheque probe apply` again"

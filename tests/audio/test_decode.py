@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from embedder.audio import BlockReader, containers, decode, open_windows, opening
+from embedder.audio import BlockReader, containers, decode, open_windows, opening, sources
 from sonotheque.core.outcome import Outcome, Status
 from tests.audio.damage import RATE_HZ, RULE, cut, flac_with_total, rot, sound, wav_bytes, write
 
@@ -185,7 +185,8 @@ class TestPromises:
 
     def test_containers_without_a_promise(self, tmp_path):
         path = write(tmp_path / "a.flac", sound(1.0))
-        assert containers.read_promise(path, "FLAC", 1) == containers.Promise()
+        with open(path, "rb") as file:
+            assert containers.read_promise(file, "FLAC", 1) == containers.Promise()
 
 
 class TestDisksAndChanges:
@@ -212,7 +213,7 @@ class TestDisksAndChanges:
         def fail(*_args, **_options):
             raise OSError(code, os.strerror(code))
 
-        monkeypatch.setattr(opening.os, call, fail)
+        monkeypatch.setattr(sources.os, call, fail)
         with BlockReader(path) as reader:
             found = list(reader)
         monkeypatch.undo()
@@ -300,9 +301,8 @@ class TestDisksAndChanges:
 class TestByteSpan:
     def test_it_is_a_file_of_its_own(self, tmp_path):
         (tmp_path / "a").write_bytes(bytes(range(100)))
-        fd = os.open(tmp_path / "a", os.O_RDONLY)
-        try:
-            span = opening.ByteSpan(fd, 10, 20)
+        with open(tmp_path / "a", "rb", buffering=0) as file:
+            span = sources.ByteSpan(file, 10, 20)
             assert span.seek(0, os.SEEK_END) == 20
             assert span.seek(-5, os.SEEK_CUR) == 15
             assert span.tell() == 15
@@ -312,14 +312,11 @@ class TestByteSpan:
             assert span.readinto(buffer) == 0
             assert span.seek(-3) == 0
             assert span.error is None
-        finally:
-            os.close(fd)
 
     def test_with_a_header_of_ours(self, tmp_path):
         (tmp_path / "a").write_bytes(bytes(range(100)))
-        fd = os.open(tmp_path / "a", os.O_RDONLY)
-        try:
-            span = opening.ByteSpan(fd, 0, 20, b"head")
+        with open(tmp_path / "a", "rb", buffering=0) as file:
+            span = sources.ByteSpan(file, 0, 20, b"head")
             whole = b"head" + bytes(range(20))
             for start in range(25):
                 for size in range(1, 26):
@@ -328,5 +325,3 @@ class TestByteSpan:
                     got = span.readinto(buffer)
                     assert bytes(buffer[:got]) == whole[start : start + size]
             assert span.error is None
-        finally:
-            os.close(fd)

@@ -21,7 +21,8 @@ def decoded(path: str) -> tuple[np.ndarray, BlockReader]:
 
 
 def added(path: str):
-    return length_frame(path, os.path.getsize(path))
+    with open(path, "rb") as file:
+        return length_frame(file, os.path.getsize(path))
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])

@@ -194,7 +194,7 @@ def test_a_dead_run_of_this_machine_is_not_in_the_way(store):
     job = new_job(store)
     heartbeat(job, "running")
     beat = job.read_json("heartbeat.json")
-    job.write_json("heartbeat.json", {**beat, "process_started": beat["process_started"] - 1000})
+    job.write_json("heartbeat.json", {**beat, "process": None, "process_started": beat["process_started"] - 1000})
     assert beat["host"] == socket.gethostname() and job.state() == "dead"
     assert compact_store(store, min_parts=2).made == 1
 

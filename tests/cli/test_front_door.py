@@ -121,7 +121,7 @@ def test_every_error_has_its_exit_code_and_shape(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fails(**settings: Any) -> int:
+    def fails(*arguments: Any, **settings: Any) -> int:
         raise error_class("what, where, and the next step é")
 
     monkeypatch.setattr(front, "app", fails)

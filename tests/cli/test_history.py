@@ -105,7 +105,7 @@ def test_a_run_at_work_killed_and_gone_on_with(tmp_path: Path) -> None:
         assert at_work["state"] == "running"
         assert at_work["files"] == 24
         assert at_work["done"] + at_work["pending"] == 24
-        assert at_work["bytes"] is None
+        assert at_work["bytes"] > 0, "what was committed so far"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -82,10 +82,10 @@ def state(store: Path) -> str:
 def test_stop_from_another_process_and_resume(
     start: Start, tmp_path: Path, clean: dict[str, str], workers: int
 ) -> None:
-    process = start(workers=workers)
+    process = start(workers=workers, slow_model_s=0.6)  # two commands are given while it runs, on whatever machine
     store = tmp_path / "store"
     assert state(store) == "running"
-    asked = document(cli("stop", "--store", store, "--wait", "--json"))
+    asked = document(cli("stop", "--store", store, "--finish-parts", "--wait", "--json"))
     assert (asked["asked"], asked["state"]) == (True, "stopped")
     code, report = ended(process)
     assert code == 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cluster.coordinator
-from cluster.backends import Ended, WorkerDied
-from cluster.coordinator import ENDS_THE_RUN, TRIES_MAX, Coordinator
+from cluster.backends import Ended, WorkerDied, WorkerLost
+from cluster.coordinator import ENDS_THE_RUN, LOST_MAX, TRIES_MAX, Coordinator
 from cluster.payload import ModelChoice, TaskPayload
 from cluster.plan import PartPlan
 from sonotheque.core.errors import KINDS, Damaged, SonothequeError, Unavailable
@@ -240,3 +240,46 @@ def test_every_part_ends_once_or_is_pending(
     if stop_after is None:
         assert len(ended) == parts
         assert set(desk.given_up) == {p for p in ended if tries.get(p, 0) >= TRIES_MAX}
+
+
+# ---- machines that vanish ---------------------------------------------------------------------------------------------
+
+
+def test_workers_lost_in_guarded_runs_are_no_fault_of_the_part() -> None:
+    """Six machines are taken back under one part, and in between it fails twice by itself."""
+    says = [WorkerLost("gone"), *[WorkerLost("gone")] * 5, OSError(5, "x")]
+    desk = coordinate(Script({"p0": list(says)}), 2)
+    assert sorted(desk.done) == ["p0", "p1"]
+    assert not desk.given_up
+
+
+def test_a_part_that_loses_every_worker_is_given_up_in_the_end() -> None:
+    script = Script({"p0": [WorkerLost("gone")] * 99})
+    desk = coordinate(script, 2)
+    assert desk.done == ["p1"]
+    assert list(desk.given_up) == ["p0"]
+    assert [p for p, _ in script.submitted].count("p0") == 1 + LOST_MAX
+
+
+def test_delays_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.coordinator, "RETRY_AFTER_S", 2.0)
+    seen: list[float] = []
+
+    class Watching(Coordinator):
+        def _take(self, ended: Ended) -> None:
+            super()._take(ended)
+            seen.extend(p.not_before for p in self._waiting)
+            self._waiting = deque(replace(p, not_before=0.0) for p in self._waiting)
+
+    clock = iter(range(10**6))
+    monkeypatch.setattr(cluster.coordinator.time, "monotonic", lambda: 0.0 * next(clock))
+    script = Script({"p0": [WorkerDied("x"), *[WorkerLost("x")] * 6]})
+    Watching(
+        script,  # type: ignore[arg-type]
+        lambda _: None,
+        lambda *_: None,
+        lambda _: None,
+        lambda: None,
+        lambda: False,
+    ).run([payload("p0")])
+    assert seen == [0.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]

@@ -19,7 +19,8 @@ import pytest
 from distributed import LocalCluster
 
 import cluster.dask_backend
-import cluster.run
+import cluster.dask_cluster
+import cluster.running
 from cluster.payload import TaskPayload
 from cluster.run import Silent, embed
 from cluster.status import verify_store
@@ -161,7 +162,7 @@ def test_poison_on_dask_costs_one_file(archive: Path, tmp_path: Path, poison: Pa
 def test_a_stuck_decoder_on_dask_costs_one_file(tmp_path: Path, poison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = make_archive(tmp_path / "mixed", sites=2, days=1, files=2)
     write_wav(mixed / "site0" / "stuck_20240501_050001.wav")
-    monkeypatch.setattr(cluster.run, "TaskPayload", partial(TaskPayload, stall_s=3.0))
+    monkeypatch.setattr(cluster.running, "TaskPayload", partial(TaskPayload, stall_s=3.0))
     report = run(mixed, tmp_path / "store", workers=1)
     assert report.failed_by_kind == {"timeout": 1}
     assert report.done == 4
@@ -208,7 +209,7 @@ def test_workers_elsewhere_get_absolute_paths(
 
 
 def test_no_scheduler_there(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.dask_backend, "_CONNECT_S", 1)
+    monkeypatch.setattr(cluster.dask_cluster, "_CONNECT_S", 1)
     with pytest.raises(Unavailable, match=r"tcp://127\.0\.0\.1:9.*--scheduler") as caught:
         embed(options(archive, tmp_path / "store", scheduler="tcp://127.0.0.1:9"))
     assert caught.value.kind == "unavailable"
@@ -216,7 +217,7 @@ def test_no_scheduler_there(archive: Path, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("address", ["nonsense://x:1", "tcp://localhost", "127.0.0.1"])
 def test_no_address_at_all(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setattr(cluster.dask_backend, "_CONNECT_S", 1)
+    monkeypatch.setattr(cluster.dask_cluster, "_CONNECT_S", 1)
     with pytest.raises((Invalid, Unavailable), match="--scheduler"):
         embed(options(archive, tmp_path / "store", scheduler=address))
 

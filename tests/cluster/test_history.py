@@ -6,6 +6,8 @@ import csv
 import gzip
 import json
 import os
+import platform
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -105,20 +107,41 @@ def test_the_mean_of_a_spread() -> None:
     assert spread([(1.0, 100.0), (3.0, 20.0)]) == (20.0, 40.0, 100.0)
 
 
-def test_a_job_that_died(store: Path) -> None:
+def test_a_job_that_died(made: Path, store: Path) -> None:
     unclosed(store, pid=2**22 - 1, process_started=1.0, at_s=4e9)
     row = first(store)
     assert row.state == "dead"
     assert (row.files, row.done, row.skipped, row.failed, row.pending) == (5, 4, 0, 1, 0)
     assert (row.hours, row.windows) == (pytest.approx(16 / 3600, abs=1e-6), 8)
     assert row.failed_by_kind == {"unreadable": 1}
-    assert (row.bytes, row.bytes_per_window) == (None, None)
+    assert row.bytes == JobFolder(str(made), 1).read_json("summary.json")["bytes"]
+    assert row.bytes_per_window == round(row.bytes / 8, 1)
     assert row.wall_s
     assert row.x_realtime == round(16 / row.wall_s, 2)
     assert row.part_x_mean
     assert row.workers == 1
     assert any("added up from its report" in note for note in row.notes)
     assert any("last word" in note for note in row.notes)
+
+
+def test_sizes_of_an_open_job_of_an_earlier_version_are_not_known(store: Path) -> None:
+    events = unclosed(store) / "events.jsonl"
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    events.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "bytes"}) + "\n" for e in lines))
+    assert (first(store).bytes, first(store).bytes_per_window) == (None, None)
+
+
+def test_the_machine_and_restarts_are_told(store: Path) -> None:
+    row = first(store)
+    assert re.fullmatch(r".+, \d+ cores, [\d.,]+ GiB", row.processor), row.processor
+    assert row.system.endswith(f"Python {platform.python_version()}")
+    job = JobFolder(str(store), 1)
+    job.event("started again", text="the run was killed (SIGKILL)")
+    assert first(store).notes == ["started again: the run was killed (SIGKILL)"]
+    told = job.read_json("job.json")
+    for machine in (None, 7, {}, {"cores": "many", "memory_bytes": None, "cpu": 3}):
+        job.write_json("job.json", {**told, "machine": machine})
+        assert first(store).machine == row.machine
 
 
 def test_a_job_that_runs_or_was_stopped(store: Path) -> None:

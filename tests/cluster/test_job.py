@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import cluster.job
+import cluster.machine
 from cluster.job import (
     DEAD,
     FAILED,
@@ -33,6 +34,7 @@ from cluster.job import (
     store_lock,
 )
 from sonotheque.core.errors import Conflict, NotFound, Unavailable
+from store.fsops import LocalFileOps
 from tests.cluster.support import cli_env, wait_for
 
 
@@ -76,7 +78,7 @@ def test_no_heartbeat_is_dead(job: JobFolder) -> None:
 
 def test_a_gone_process_is_dead(job: JobFolder, other_process: subprocess.Popen[bytes]) -> None:
     heartbeat(job, RUNNING)
-    started = cluster.job._process_started(other_process.pid)
+    started = cluster.machine.process_started(other_process.pid)
     set_beat(job, pid=other_process.pid, process_started=started)
     assert job.state() == RUNNING
     other_process.kill()
@@ -86,13 +88,21 @@ def test_a_gone_process_is_dead(job: JobFolder, other_process: subprocess.Popen[
 
 def test_a_pid_that_was_given_to_another_process_is_dead(job: JobFolder) -> None:
     heartbeat(job, RUNNING)
-    set_beat(job, process_started=job.read_json("heartbeat.json")["process_started"] - 3600)
+    beat = job.read_json("heartbeat.json")
+    set_beat(job, process_started=beat["process_started"] - 3600, process=beat["process"] + "0")
     assert job.state() == DEAD
+
+
+def test_a_clock_that_was_set_by_a_day_does_not_kill_a_job(job: JobFolder) -> None:
+    """The kernel tells a process's start from the boot's, and that moves when the clock is set."""
+    heartbeat(job, RUNNING)
+    set_beat(job, process_started=job.read_json("heartbeat.json")["process_started"] + 86_400)
+    assert job.state() == RUNNING
 
 
 def test_a_clock_that_was_set_a_little_does_not_kill_a_job(job: JobFolder) -> None:
     heartbeat(job, RUNNING)
-    set_beat(job, process_started=job.read_json("heartbeat.json")["process_started"] + 2.0)
+    set_beat(job, process_started=job.read_json("heartbeat.json")["process_started"] + 2.0, process=None)
     assert job.state() == RUNNING
 
 
@@ -183,9 +193,8 @@ def test_a_full_disk_is_told_as_one(job: JobFolder, call: str, monkeypatch: pyte
     def full(*args: Any, **kwargs: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    monkeypatch.setattr(Path, "open", full)
-    monkeypatch.setattr("gzip.open", full)
+    monkeypatch.setattr(LocalFileOps, "create", full)
+    monkeypatch.setattr(LocalFileOps, "append", full)
     arguments: dict[str, list[Any]] = {"write_json": ["x.json", {}], "event": ["x"], "write_plan": [iter([])]}
     with pytest.raises(Unavailable) as caught:
         getattr(job, call)(*arguments[call])

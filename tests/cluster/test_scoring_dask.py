@@ -10,11 +10,14 @@ import time
 
 import psutil
 import pytest
-from distributed import LocalCluster
+import yaml
+from distributed import LocalCluster, Security
 
 from cluster.scoring import score_snapshot
-from sonotheque.core.errors import Invalid
+from sonotheque.core.errors import Invalid, NotFound
 from store import read_config, read_snapshot
+from tests.cluster.support import cli
+from tests.clusters_real.kit_ssh import free_port
 from tests.scores import kit
 from tests.scores.kit import linked, poisoned, probe, scores_tree, snap, some_probes
 from tests.store import kit as stores
@@ -108,6 +111,76 @@ def test_a_worker_that_is_killed_costs_nothing(base, tmp_path):
     assert killed, "everything was done before a worker could be killed"
     score(store)
     assert scores_tree(store) == clean
+
+
+def cluster_file(folder, **keys):
+    (folder / "cluster.yaml").write_text(yaml.safe_dump(keys), "utf-8")
+    return str(folder / "cluster.yaml")
+
+
+def test_a_cluster_file_of_this_machine(base, tmp_path):
+    root, clean = base
+    store = linked(root, tmp_path / "store")
+    made = Security.temporary()
+    for name, text in (("ca", made.tls_ca_file), ("cert", made.tls_client_cert), ("key", made.tls_client_key)):
+        (tmp_path / f"{name}.pem").write_text(text, "ascii")
+    tls = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
+    file = cluster_file(tmp_path, kind="local", workers=1, threads=2, tls=tls)
+    dry = score(store, cluster=file, dry_run=True)
+    assert (dry.parts, dry.parts_held, dry.parts_scored, dry.to_score) == (20, 0, 0, 100)
+    assert scores_tree(store) == {}
+    report = score(store, cluster=file)
+    assert (report.parts_scored, report.where) == (20, "1 worker process on this machine")
+    assert scores_tree(store) == clean
+    assert score(store, cluster=file, dry_run=True).to_score == 0
+
+
+def test_a_cluster_that_is_started_followed_and_ended(base, tmp_path, monkeypatch):
+    """Kind gpu, with a stand-in for the driver's program: processes of this machine that look for a scheduler in this one."""
+    root, clean = base
+    store = linked(root, tmp_path / "store")
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\n", "ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    report = score(store, cluster=cluster_file(tmp_path, kind="gpu", scheduler=address, devices=[0]))
+    assert report.where == "1 worker process on this machine"
+    assert scores_tree(store) == clean
+    assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
+    with pytest.raises(NotFound, match="GPU 7 is not on this machine"):
+        score(store, [probe("owl", 5)], cluster=cluster_file(tmp_path, kind="gpu", scheduler=address, devices=[7]))
+
+
+def test_folders_of_the_nodes_are_the_files(base, tmp_path, scheduler):
+    root, clean = base
+    (tmp_path / "here").mkdir()
+    store = linked(root, tmp_path / "here" / "store")
+    keys = {"kind": "ssh", "scheduler": "tcp://here:8786", "hosts": ["node1"]}
+    astray = cluster_file(tmp_path, **keys, paths={str(tmp_path / "here"): str(tmp_path / "there")})
+    with pytest.raises(Invalid, match=r"does not see the scores begun in .*/there/store\. .*the key paths"):
+        score(store, cluster=astray, scheduler=scheduler)
+    assert not (tmp_path / "there").exists(), "nothing is made on a node that is set up wrongly"
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    assert score(store, cluster=astray, scheduler=scheduler).parts_scored == 20
+    assert scores_tree(store) == clean
+    with pytest.raises(Invalid, match="its kind is local"):
+        score(store, cluster=cluster_file(tmp_path, kind="local"), scheduler=scheduler)
+
+
+def test_the_command_line_counts_first(base, tmp_path):
+    root, _ = base
+    store = linked(root, tmp_path / "store")
+    for one in some_probes():
+        kit.keep(store, one)
+    file = cluster_file(tmp_path, kind="slurm", scheduler="tcp://login1:8786", jobs=2, walltime="1:00:00")
+    dry = cli("probe", "apply", "--all", "--store", store, "--cluster", file, "--dry-run")
+    assert "100 windows of 20 parts would be scored by call 1, hoot 1, owl 1" in dry.stdout, dry.stderr
+    assert "#SBATCH --time=01:00:00" in dry.stdout
+    assert f"sonotheque probe apply --all --store {store} --cluster {file} --scheduler tcp://login1:8786" in dry.stdout
+    assert scores_tree(store) == {}
 
 
 def test_addresses_that_are_none(base, tmp_path):

@@ -18,13 +18,15 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from distributed import Client, Security
 from distributed.comm import connect as dial
 
 import cluster.run
-from cluster.dask_backend import DaskBackend, connect
+from cluster.dask_backend import DaskBackend
+from cluster.dask_cluster import connect
 from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
 from cluster.options import EmbedOptions, default_workers
 from cluster.payload import ModelChoice
@@ -145,7 +147,7 @@ def test_an_empty_value_is_the_default_where_that_is_nothing(tmp_path: Path) -> 
         ("kind: local\nenvironment: {A: 1, A: 2}\n", r"line 2: environment .*each once"),
         ('kind: local\nenvironment: {A: "b\\nexit"}\n', r"line 2: environment .*; expected names and texts"),
         (SLURM.replace("12:00:00", "43200"), r"line 3: walltime is '43200'; expected a time such as 12:00:00"),
-        (SLURM.replace("12:00:00", "00:05:00"), r"line 3: walltime is '00:05:00'; .* of at least 00:10:00"),
+        (SLURM.replace("12:00:00", "00:00:59"), r"line 3: walltime is '00:00:59'; .* of at least 00:01:00"),
         (SLURM.replace("12:00:00", "12:75:00"), r"line 3: walltime is '12:75:00'"),
         (SLURM.replace("login1:8786", "login1"), r"line 2: scheduler is 'tcp://login1'; expected an address"),
         (SLURM.replace(":8786", ":99999"), r"line 2: scheduler is 'tcp://login1:99999'"),
@@ -204,16 +206,17 @@ def test_a_slurm_script(tmp_path: Path) -> None:
         "#SBATCH --ntasks=1",
         "#SBATCH --cpus-per-task=8",
         "#SBATCH --time=12:00:00",
-        "#SBATCH --array=0-2",
         "#SBATCH --mem=4096M",
         "#SBATCH --partition=cpu",
-        "#SBATCH --output=/logs/sonotheque-%A_%a.log",
+        "#SBATCH --output=/logs/sonotheque-%j.log",
         "#SBATCH --gres=none",
         "set -e",
         "export A='it'\"'\"'s'",
+        "export SONOTHEQUE_WALLTIME_S=43200",
+        "export SONOTHEQUE_JOB_BEGAN=$(date +%s)",
         "module load python",
-        "exec python3 -m dask worker tcp://login1:8786 --nworkers 4 --nthreads 1 --no-dashboard --death-timeout 600 "
-        "--memory-limit 1073741824 --lifetime 42600s",
+        "exec python3 -m dask worker tcp://login1:8786 --nworkers 4 --nthreads 1 --no-dashboard --death-timeout 120 "
+        "--memory-limit 1073741824 --preload cluster.launching.draining",
     ]
 
 
@@ -228,9 +231,8 @@ def test_a_pbs_script(tmp_path: Path) -> None:
         "#PBS -A x",
         "set -e",
     ]
-    assert script[-1].endswith("--lifetime 300s"), "half of a short time"
     many = pbs_script(read(tmp_path, text + "jobs: 2\nmemory: 1 GiB\nlogs: /l\n"))
-    assert "#PBS -J 0-1\n" in many, "PBS has no array of one, but of two"
+    assert "#PBS -J" not in many, "each job is followed by itself"
     assert "ncpus=1:mem=1024mb\n" in many
     assert "#PBS -j oe -o /l/\n" in many
 
@@ -312,26 +314,39 @@ def test_manifests_fit_together(tmp_path: Path) -> None:
     written = manifests(read(tmp_path, text))
     assert "&id" not in written
     service, scheduler, workers = yaml.safe_load_all(written)
-    assert [d["kind"] for d in (service, scheduler, workers)] == ["Service", "Deployment", "Deployment"]
+    assert [d["kind"] for d in (service, scheduler, workers)] == ["Service", "Job", "Job"]
     assert {d["metadata"]["namespace"] for d in (service, scheduler, workers)} == {"default"}
     assert service["spec"]["selector"] == scheduler["spec"]["template"]["metadata"]["labels"]
-    for deployment in (scheduler, workers):
-        template = deployment["spec"]["template"]
-        assert deployment["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
-        pod = template["spec"]
+    for job in (scheduler, workers):
+        assert job["spec"]["ttlSecondsAfterFinished"] > 0, "nothing is left for ever"
+        pod = job["spec"]["template"]["spec"]
         assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000}
         (container,) = pod["containers"]
         assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
         assert all(isinstance(v["value"], str) for v in container["env"])
         assert {"name": "A", "value": "yes"} in container["env"]
         assert all(isinstance(word, str) for word in container["command"])
-    assert scheduler["spec"]["selector"] != workers["spec"]["selector"]
-    assert workers["spec"]["replicas"] == 5
+    assert scheduler["spec"]["template"]["metadata"]["labels"] != workers["spec"]["template"]["metadata"]["labels"]
+    assert (scheduler["spec"]["parallelism"], workers["spec"]["parallelism"]) == (1, 5)
+    (asked,) = scheduler["spec"]["template"]["spec"]["containers"]
+    assert "--idle-timeout" in asked["command"], "a scheduler whose run was killed ends"
     (worker,) = workers["spec"]["template"]["spec"]["containers"]
     assert worker["command"][4] == f"tcp://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     assert worker["resources"]["requests"] == {"cpu": "2", "memory": str(1 << 30)}
     forward = steps_of(read(tmp_path, text))[1].command
     assert forward == "kubectl --namespace default port-forward service/birds 8786:8786 &"
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.31", kubernetes_validate.latest_version()])
+def test_manifests_are_what_kubernetes_takes(tmp_path: Path, version: str) -> None:
+    short = manifests(read(tmp_path, POD))
+    for text in (manifests(read_cluster(EXAMPLES / "kubernetes.yaml")), short):
+        for document in yaml.safe_load_all(text):
+            kubernetes_validate.validate(document, version, strict=True)
+    broken = next(d for d in yaml.safe_load_all(short) if d["kind"] == "Job")
+    broken["spec"]["paralelism"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, version, strict=True)
 
 
 # ---- a file and a run -------------------------------------------------------------------------------------------------
@@ -391,12 +406,34 @@ def test_where_the_scheduler_answers() -> None:
             cls(scheduler="tls://a:1", **more)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"local"}))
-def test_what_a_run_does_not_start_is_refused_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("slurm", "no sbatch on this machine.*login node"),
+        ("pbs", "no qsub on this machine.*login node"),
+        ("kubernetes", "no kubectl on this machine"),
+        ("gpu", "no nvidia-smi on this machine.*kind: local"),
+    ],
+)
+def test_what_is_not_installed_is_told_and_leaves_nothing(
+    kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = make_archive(tmp_path / "archive", sites=1, days=1, files=1)
+    monkeypatch.setenv("PATH", str(tmp_path))
     file = str(EXAMPLES / f"{kind}.yaml")
-    with pytest.raises(Unavailable, match=rf"{kind}\.yaml: .*kind {kind} are not started .*--dry-run.*--scheduler"):
+    with pytest.raises(Unavailable, match=rf"{kind}\.yaml: .*{said}.*--dry-run.*--scheduler"):
         embed(options(archive, tmp_path / "store", cluster=file))
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("kind", ["ssh", "slurm", "pbs"])
+def test_a_missing_extra_is_named(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_archive(tmp_path / "archive", sites=1, days=1, files=1)
+    monkeypatch.setattr("cluster.launching.ready.find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match=r"asyncssh|dask-jobqueue") as caught:
+        embed(options(archive, tmp_path / "store", cluster=str(EXAMPLES / f"{kind}.yaml")))
+    assert caught.value.kind == "engine_missing"
+    assert "pip install 'sonotheque[nodes]'" in caught.value.message
     assert not (tmp_path / "store").exists()
 
 
@@ -503,8 +540,8 @@ def pasted(tmp_path: Path) -> Iterator[Any]:
     programs = tmp_path / "bin"
     programs.mkdir()
     fake = programs / "sbatch"
-    # Two jobs of the array, from one script on stdin, as SLURM would start them elsewhere.
-    fake.write_text('#!/bin/bash\nscript=$(cat)\nfor i in 0 1; do bash -c "$script" & done\n', encoding="ascii")
+    # A job, from a script on stdin, as SLURM would start it elsewhere.
+    fake.write_text('#!/bin/bash\nscript=$(cat)\nbash -c "$script" &\n', encoding="ascii")
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     started: list[subprocess.Popen[str]] = []
 

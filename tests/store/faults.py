@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from store.fsops import LocalFileOps
+
+# Every call of a file system that changes something, and the one a commit looks with.
+CALLS = (
+    "makedirs",
+    "make_folder",
+    "create",
+    "sync_file",
+    "append",
+    "link_new",
+    "replace",
+    "sync_dir",
+    "unlink",
+    "exists",
+)
+
+
+@contextlib.contextmanager
+def everywhere(ops: LocalFileOps) -> Iterator[None]:
+    """Let every LocalFileOps of this process, whoever made it, do what ``ops`` does: a whole run on a disk that goes wrong."""
+    plain = {name: getattr(LocalFileOps, name) for name in CALLS}
+
+    def rerouted(name: str) -> Callable[..., Any]:
+        def call(self: LocalFileOps, *args: Any, **options: Any) -> Any:
+            return plain[name](self, *args, **options) if self is ops else getattr(ops, name)(*args, **options)
+
+        return call
+
+    for name in CALLS:
+        setattr(LocalFileOps, name, rerouted(name))
+    try:
+        yield
+    finally:
+        for name, function in plain.items():
+            setattr(LocalFileOps, name, function)
 
 
 class PowerCut(BaseException):
@@ -22,8 +58,8 @@ FAULTS = ("eio", "enospc", "eio_after", "cut", "cut_after")
 class FaultyHandle:
     """A file opened by FaultyOps: write and close are steps too, and a write that fails may leave half of its bytes."""
 
-    def __init__(self, ops: FaultyOps, handle: Any) -> None:
-        self._ops, self._handle = ops, handle
+    def __init__(self, ops: FaultyOps, handle: Any, path: str) -> None:
+        self._ops, self._handle, self._path = ops, handle, path
         self.mode = "wb"
 
     def __enter__(self) -> FaultyHandle:
@@ -39,22 +75,23 @@ class FaultyHandle:
         if self._ops.dead:
             return len(data)
         return self._ops.step(
-            "write", lambda: self._handle.write(data), lambda: self._handle.write(data[: len(data) // 2])
+            "write", lambda: self._handle.write(data), lambda: self._handle.write(data[: len(data) // 2]), self._path
         )
 
     def close(self) -> None:
         if self._ops.dead or self._handle.closed:
             self._handle.close()
             return
-        self._ops.step("close", self._handle.close)
+        self._ops.step("close", self._handle.close, path=self._path)
 
 
 class FaultyOps(LocalFileOps):
-    """LocalFileOps whose ``fail_at``-th call (from 0) goes wrong; all calls are named in ``calls``."""
+    """LocalFileOps whose ``fail_at``-th call (from 0) goes wrong; all calls are named in ``calls``, their files in ``paths``."""
 
     def __init__(self, fail_at: int | None = None, fault: str = "eio") -> None:
         self.fail_at, self.fault = fail_at, fault
         self.calls: list[str] = []
+        self.paths: list[str] = []
         self.dead = False
         self._nested = False
 
@@ -62,13 +99,14 @@ class FaultyOps(LocalFileOps):
     def failed_call(self) -> str | None:
         return self.calls[self.fail_at] if self.fail_at is not None and len(self.calls) > self.fail_at else None
 
-    def step(self, name: str, effect: Any, torn: Any = None) -> Any:
+    def step(self, name: str, effect: Any, torn: Any = None, path: str = "") -> Any:
         if self.dead:
             return None  # the power is off: nothing reaches the disk any more
         if self._nested:
             return effect()
         number = len(self.calls)
         self.calls.append(name)
+        self.paths.append(path)
         self._nested = True
         try:
             if number != self.fail_at:
@@ -86,31 +124,43 @@ class FaultyOps(LocalFileOps):
         raise OSError(code, os.strerror(code), name)
 
     def makedirs(self, path: str) -> None:
-        self.step("makedirs", lambda: super(FaultyOps, self).makedirs(path))
+        self.step("makedirs", lambda: super(FaultyOps, self).makedirs(path), path=path)
+
+    def make_folder(self, path: str) -> bool:
+        # Dead, it says yes: who asks until a name is free would ask for ever.
+        return self.dead or self.step("make_folder", lambda: super(FaultyOps, self).make_folder(path), path=path)
 
     def create(self, path: str) -> BinaryIO:
         def effect() -> Any:
-            return FaultyHandle(self, open(path, "xb", buffering=0))
+            return FaultyHandle(self, open(path, "xb", buffering=0), path)
 
-        return self.step("create", effect)
+        if self.dead:
+            return open(os.devnull, "wb")
+        return self.step("create", effect, path=path)
 
     def sync_file(self, handle: BinaryIO) -> None:
-        self.step("sync_file", lambda: os.fsync(handle.fileno()))
+        self.step("sync_file", lambda: os.fsync(handle.fileno()), path=handle.name)
+
+    def append(self, path: str, data: bytes, *, forced: bool = False) -> None:
+        def half() -> None:
+            super(FaultyOps, self).append(path, data[: len(data) // 2])
+
+        self.step("append", lambda: super(FaultyOps, self).append(path, data, forced=forced), half, path)
 
     def link_new(self, source: str, target: str) -> bool:
-        return self.step("link_new", lambda: super(FaultyOps, self).link_new(source, target))
+        return self.step("link_new", lambda: super(FaultyOps, self).link_new(source, target), path=target)
 
     def replace(self, source: str, target: str) -> None:
-        self.step("replace", lambda: super(FaultyOps, self).replace(source, target))
+        self.step("replace", lambda: super(FaultyOps, self).replace(source, target), path=target)
 
     def sync_dir(self, path: str) -> None:
-        self.step("sync_dir", lambda: super(FaultyOps, self).sync_dir(path))
+        self.step("sync_dir", lambda: super(FaultyOps, self).sync_dir(path), path=path)
 
     def unlink(self, path: str) -> None:
-        self.step("unlink", lambda: super(FaultyOps, self).unlink(path))
+        self.step("unlink", lambda: super(FaultyOps, self).unlink(path), path=path)
 
     def exists(self, path: str) -> bool:
-        return self.step("exists", lambda: super(FaultyOps, self).exists(path))
+        return self.step("exists", lambda: super(FaultyOps, self).exists(path), path=path)
 
 
 class ForgetfulOps(LocalFileOps):
@@ -118,37 +168,69 @@ class ForgetfulOps(LocalFileOps):
 
     The model is the strict one of POSIX: a file's bytes last only after ``sync_file``, a name only after ``sync_dir`` of the
     folder that holds it, also the name of a folder. What was there before (``base`` itself) is taken as safe.
+
+    ``may_tear``: tells of a path that it need not be safe before it is put in place. ``moment``: called after each call.
     """
 
-    def __init__(self, base: str) -> None:
-        self.base = base
+    def __init__(
+        self,
+        base: str,
+        may_tear: Callable[[str], bool] = lambda path: False,
+        moment: Callable[[str, str], None] = lambda name, path: None,
+    ) -> None:
+        self.base, self._may_tear, self._moment = base, may_tear, moment
         self.log: list[tuple[str, str]] = []
         self._bytes: dict[int, bytes] = {}
         self._entries: dict[str, dict[str, int]] = {base: {}}
 
+    def _tell(self, name: str, path: str) -> None:
+        self.log.append((name, path))
+        self._moment(name, path)
+
+    def create(self, path: str) -> BinaryIO:
+        handle = super().create(path)
+        self._bytes.pop(os.fstat(handle.fileno()).st_ino, None)  # the number of a file that is gone
+        self._tell("create", path)
+        return handle
+
+    def make_folder(self, path: str) -> bool:
+        made = super().make_folder(path)
+        self._tell("make_folder", path)
+        return made
+
+    def append(self, path: str, data: bytes, *, forced: bool = False) -> None:
+        new = not os.path.lexists(path)
+        super().append(path, data, forced=forced)
+        if new:
+            self._bytes.pop(os.stat(path).st_ino, None)
+        if forced:
+            self._bytes[os.stat(path).st_ino] = Path(path).read_bytes()
+        self._tell("append", path)
+
     def sync_file(self, handle: BinaryIO) -> None:
         super().sync_file(handle)
         self._bytes[os.fstat(handle.fileno()).st_ino] = Path(handle.name).read_bytes()
-        self.log.append(("sync_file", handle.name))
+        self._tell("sync_file", handle.name)
 
     def link_new(self, source: str, target: str) -> bool:
-        self.log.append(("link_new", target))
         assert self._bytes.get(os.stat(source).st_ino) == Path(source).read_bytes(), (
             f"{source} linked before its bytes are safe"
         )
-        return super().link_new(source, target)
+        made = super().link_new(source, target)
+        self._tell("link_new", target)
+        return made
 
     def replace(self, source: str, target: str) -> None:
-        self.log.append(("replace", target))
-        assert self._bytes.get(os.stat(source).st_ino) == Path(source).read_bytes(), (
+        assert self._may_tear(target) or self._bytes.get(os.stat(source).st_ino) == Path(source).read_bytes(), (
             f"{source} put in place before its bytes are safe"
         )
         super().replace(source, target)
+        self._tell("replace", target)
 
     def sync_dir(self, path: str) -> None:
         super().sync_dir(path)
-        self.log.append(("sync_dir", path))
         self._entries[path] = {entry.name: entry.inode() for entry in os.scandir(path)}
+        self._tell("sync_dir", path)
 
     def after_power_cut(self, target: Path, folder: str | None = None) -> None:
         """Write what is safe into ``target``: unsynced names are gone, unsynced bytes are an empty file."""

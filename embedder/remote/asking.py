@@ -1,0 +1,160 @@
+"""Requests that go on: the right credentials or none, tried again while what is wrong may pass, resumed where they broke off."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from embedder.remote.facts import ObjectFacts, StoreClient
+from embedder.remote.faults import RemoteError, needs_extra
+from sonotheque.core.places import bucket_and_key, scheme_of
+
+ANONYMOUS: Final = "SONOTHEQUE_ANONYMOUS"
+DELAYS_S: Final = (
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+)  # before the second try ... the sixth; a byte more than before begins the count anew
+_TRIES_MAX: Final = 100  # of one range, however little comes each time
+_PAGE: Final = 1000  # as many as S3 gives
+_REFUSED: Final = frozenset({"forbidden", "expired"})
+_LIBRARIES: Final = {"s3": "s3fs", "gs": "gcsfs"}
+_Value = TypeVar("_Value")
+
+
+class _Doors:
+    """The clients of this process, and which buckets are open to everybody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[object, ...], StoreClient] = {}
+        self._public: set[tuple[str, str]] = set()
+
+    def client(self, url: str, *, anonymous: bool) -> StoreClient:
+        scheme = scheme_of(url)
+        server = os.environ.get("AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST", "")
+        key = (scheme, anonymous, os.getpid(), server)  # sessions do not survive a fork
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = _make_client(url, scheme, anonymous=anonymous)
+            return self._clients[key]
+
+    def ask(self, url: str, request: Callable[[StoreClient], _Value]) -> _Value:
+        """Ask with what credentials there are; a bucket that refuses those, or wants none, without."""
+        bucket = scheme_of(url), bucket_and_key(url)[0]
+        if bucket in self._public or os.environ.get(ANONYMOUS, "") not in ("", "0"):
+            return request(self.client(url, anonymous=True))
+        try:
+            return request(self.client(url, anonymous=False))
+        except RemoteError as error:
+            if error.kind not in _REFUSED:
+                raise
+            refused = error
+        try:
+            value = request(self.client(url, anonymous=True))
+        except RemoteError as error:
+            if error.kind == "passing":
+                raise
+            raise refused from error
+        self._public.add(bucket)
+        return value
+
+
+_DOORS = _Doors()
+
+
+def _make_client(url: str, scheme: str, *, anonymous: bool) -> StoreClient:
+    try:
+        if scheme == "s3":
+            from embedder.remote.s3 import S3Client
+
+            return S3Client(anonymous=anonymous)
+        from embedder.remote.google import GoogleClient
+
+        return GoogleClient(anonymous=anonymous)
+    except ImportError as error:
+        raise needs_extra(url, _LIBRARIES.get(scheme, "a library"), error) from error
+
+
+def _patiently(url: str, request: Callable[[StoreClient], _Value], came: Callable[[], int] = lambda: 0) -> _Value:
+    """Return what a request gives; ``came`` says how many bytes there are, so that progress is told from standing still."""
+    failed, had = 0, came()
+    for tries in range(1, _TRIES_MAX + 1):
+        try:
+            return _DOORS.ask(url, request)
+        except RemoteError as error:
+            failed = 1 if came() > had else failed + 1
+            had = came()
+            if error.kind != "passing":
+                raise
+            if failed > len(DELAYS_S) or tries == _TRIES_MAX:
+                raise RemoteError("passing", url, f"{error.detail} (tried {tries} times)") from error
+        time.sleep(DELAYS_S[failed - 1] * random.uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
+
+
+def look_at(url: str) -> ObjectFacts:
+    """Return what is known of the object at an address.
+
+    Raises
+    ------
+    RemoteError
+        ``absent`` if there is none.
+    """
+    bucket, key = bucket_and_key(url)
+    if not key:
+        raise RemoteError("absent", url, "is a whole bucket and no object")
+    return _patiently(url, lambda client: client.facts(bucket, key))
+
+
+def fetch(url: str, start: int, stop: int, version: str = "") -> bytes:
+    """Return the bytes ``[start, stop)`` of an object, fewer if it ends before.
+
+    Parameters
+    ----------
+    url : str
+    start, stop : int
+    version : str
+        Only of this version.
+
+    Raises
+    ------
+    RemoteError
+        ``changed`` if the object has another version.
+    """
+    bucket, key = bucket_and_key(url)
+    data = bytearray()
+
+    def go_on(client: StoreClient) -> None:
+        if start + len(data) < stop:
+            client.fetch(bucket, key, start + len(data), stop, version, data)
+
+    _patiently(url, go_on, came=lambda: len(data))
+    return bytes(data)
+
+
+def list_below(url: str, limit: int | None = None) -> Iterator[ObjectFacts]:
+    """Yield the objects below an address, page by page, in the order of their keys' bytes.
+
+    Parameters
+    ----------
+    url : str
+        A bucket, or a prefix that ends where a folder's name would.
+    limit : int, optional
+        Objects of one page.
+    """
+    bucket, key = bucket_and_key(url)
+    prefix = f"{key}/" if key else ""
+    token = ""
+    while True:
+        page = _patiently(url, lambda client, token=token: client.page(bucket, prefix, token, limit or _PAGE))  # type: ignore[misc]
+        yield from page.objects
+        token = page.token
+        if not token:
+            return
