@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Model engines print start-up notes on stderr; thread pools are set per process by the program itself.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup setup-test demo test test-slow lint bench bench-quick chaos clean soak fuzz clusters hosts
+.PHONY: help setup setup-test demo test test-slow lint bench bench-quick chaos clean soak fuzz clusters hosts objects
 help:
 	@echo "make demo       set up, then embed a small synthetic archive and ask it questions"
 	@echo "make test       set up, then lint, type-check and run the tests"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz       eighty thousand files with damaged headers, in processes with limits: docs/reliability.md"
 	@echo "make clusters   runs on an sshd and a SLURM of one node that are started for it (openssh-server, slurm-wlm, munge)"
 	@echo "make hosts      four workers on two hosts in network namespaces, one of them cut off and brought back (root, iproute2)"
+	@echo "make objects    sound and store in buckets on this machine, connections cut in the middle"
 	@echo "make lint       ruff, mypy, import-linter"
 
 setup: $(VENV)/.set-up
@@ -81,3 +82,7 @@ clean:
 hosts: setup-test
 	@rm -f docs/clusters/hosts.log
 	@HOSTS_LOG=docs/clusters/hosts.log $(BIN)/python -m pytest -q -m slow tests/hosts && cat docs/clusters/hosts.log
+
+objects: setup-test
+	@rm -f docs/objects.log
+	@OBJECTS_LOG=docs/objects.log $(BIN)/python -m pytest -q -m slow tests/objects && cat docs/objects.log

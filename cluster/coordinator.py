@@ -36,6 +36,8 @@ ENDS_THE_RUN = frozenset(
         "engine_missing",
         "download_failed",
         "workers_lost",
+        "store_unreachable",
+        "access_lost",
     }
 )
 

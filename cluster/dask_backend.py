@@ -6,8 +6,10 @@ import queue
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Any
 
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
+from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from cluster.backends import Ended
 from cluster.dask_cluster import DaskWorkers
@@ -16,6 +18,7 @@ from cluster.dask_worker import ModelPlugin, load_spec, run_task
 from cluster.payload import ModelChoice, TaskPayload
 from cluster.specs.kinds import Cluster
 from embedder.models import weights_status
+from sonotheque.core.errors import Unavailable
 from sonotheque.core.model_spec import ModelSpec
 
 
@@ -79,9 +82,26 @@ class DaskBackend:
         choice = {"choice": asdict(self._model)}
         if not weights_status(self._model.name, self._model.weights).present:
             # One worker downloads; the others then find the weights in the cache.
-            client.submit(load_spec, choice, pure=False).result()
+            self._load(client, choice)
         client.register_plugin(ModelPlugin(self._model))
-        spec: ModelSpec = client.submit(load_spec, choice, pure=False).result()
+        return self._load(client, choice)
+
+    def _load(self, client: Client, choice: dict[str, Any]) -> ModelSpec:
+        """Load the model on a worker.
+
+        Raises
+        ------
+        Unavailable
+            If workers end over it.
+        """
+        try:
+            spec: ModelSpec = client.submit(load_spec, choice, pure=False).result()
+        except (KilledWorker, NoWorkerError, NoValidWorkerError) as error:
+            raise Unavailable(
+                f"worker processes ended while they loaded the model {self._model.name}: {error}. Mostly a worker has less memory than the "
+                "model takes: fewer --workers, or more memory for each in the cluster file; or its weights are damaged, which "
+                f"`sonotheque models check {self._model.name}` tells"
+            ) from error
         return spec
 
     @property
@@ -94,11 +114,10 @@ class DaskBackend:
         part_id = payload.part.part_id
         self._sent += 1  # in the key, as a part may be sent again while the scheduler still knows its first task
         # No argument may equal a key (Dask would put that key's result in its place): keys have a prefix, arguments are in a dict.
-        future = self._live.submit(
+        future = self._workers.submit(
             run_task,
             {"payload": payload.to_json(), "guarded": guarded},
             key=f"embed-{self._job}-{self._sent}-{part_id}",
-            pure=False,
         )
         self._futures[part_id] = future
         future.add_done_callback(lambda done, part_id=part_id: self._ended.put(_read(part_id, done)))

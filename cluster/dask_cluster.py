@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dask
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Future, LocalCluster, Security
+from distributed.client import ClosedClientError
 
 from cluster.dask_settings import ONE_THREAD, SETTINGS
 from cluster.launching.launch import Launched
@@ -19,6 +23,7 @@ from sonotheque.core.errors import Invalid, NotFound, Unavailable
 
 _CONNECT_S: Final = 30
 _SLOTS_EVERY_S: Final = 5.0
+GOES_ON: Final = "What was committed stays; run the same command again: it goes on where it stopped"
 _ROLES: Final = ("client", "scheduler", "worker")
 
 
@@ -107,6 +112,7 @@ class DaskWorkers:
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # what remains is not to ask for Dask's usual port
             host="127.0.0.1",
             silence_logs=logging.CRITICAL,
             env=dict(spec.environment),
@@ -121,8 +127,27 @@ class DaskWorkers:
         if now - self._slots_at > _SLOTS_EVERY_S:
             self._slots_at = now
             coming = self._count if isinstance(self._started, Launched) else 1
-            self._slots = max(coming, sum(self.client.nthreads().values()))
+            with contextlib.suppress(
+                OSError, ClosedClientError
+            ):  # no scheduler: its tasks tell so; until then the old number does
+                self._slots = max(coming, sum(self.client.nthreads().values()))
         return self._slots
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, key: str) -> Future:
+        """Hand a task to the scheduler.
+
+        Raises
+        ------
+        Unavailable
+            Kind ``workers_lost``: it went away.
+        """
+        try:
+            return self.client.submit(function, *arguments, key=key, pure=False)
+        except (OSError, ClosedClientError) as error:
+            raise Unavailable(
+                f"the Dask scheduler went away ({error!r}). {GOES_ON}",
+                kind="workers_lost",
+            ) from error
 
     def check(self) -> None:
         """Hand over what there is to tell of the workers, and start those anew that our own cluster has given up.
@@ -178,15 +203,25 @@ def connect(address: str, module: str = "cluster.dask_worker", *, tls: Tls | Non
     try:
         client = Client(address, timeout=_CONNECT_S, security=_security(tls))
     except (TypeError, ValueError) as error:
+        _forget(error)
         raise Invalid(
             f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
         ) from error
     except OSError as error:
+        _forget(error)
         raise Unavailable(
             f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
         ) from error
     require_workers(client, address, module)
     return client
+
+
+def _forget(error: Exception) -> None:
+    """End a client that could not connect, now: its end takes a lock that another client's start holds, and would wait for ever in a
+    garbage collection that comes in the middle of that.
+    """
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
 
 
 def require_workers(client: Client, address: str, module: str = "cluster.dask_worker") -> None:

@@ -15,7 +15,7 @@ from distributed import Future, KilledWorker
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from cluster.backends import ENDS, WorkerLost
-from cluster.dask_cluster import DaskWorkers
+from cluster.dask_cluster import GOES_ON, DaskWorkers
 from sonotheque.core.errors import Unavailable
 
 OUTCOME_S: Final = 20  # a few kilobytes; a long call into C can keep a worker from answering for half of it
@@ -79,7 +79,7 @@ def run_tasks(
         # No argument may equal a key (Dask would put that key's result in its place): keys have a prefix, arguments are in a dict.
         key = f"{prefix}-{run}-{sent}-{task.name}"
         out[key] = task
-        task.future = workers.client.submit(function, task.arguments, key=key, pure=False)
+        task.future = workers.submit(function, task.arguments, key=key)
         task.future.add_done_callback(lambda _: ended.put(key))
 
     try:
@@ -130,7 +130,7 @@ def outcome_of(future: Future) -> tuple[Any, Exception | None]:
                 return None, OSError(f"its outcome was lost: {lost!r}")
     if future.cancelled():
         return None, Unavailable(
-            "the Dask scheduler went away. What was committed stays; run the same command again: it goes on where it stopped",
+            f"the Dask scheduler went away. {GOES_ON}",
             kind="workers_lost",
         )
     error = future.exception()

@@ -38,9 +38,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.holder import OWN_PROCESS, held_by_this_process, lock_path
 from cluster.machine import is_process, process_name, process_started
 from cluster.payload import CANCEL
 from sonotheque.core.errors import Conflict, Damaged, NotFound, Unavailable
+from sonotheque.core.own import is_own_process
 from store import layout
 from store.fsops import LocalFileOps, put_over, store_errors
 from store.state import state_root
@@ -204,6 +206,7 @@ def heartbeat(job: JobFolder, state: str, **facts: Any) -> None:
             "pid": pid,
             "process_started": process_started(pid),
             "process": process_name(pid),
+            OWN_PROCESS: is_own_process(),
             "at": now_text(),
             "at_s": time.time(),
             **facts,
@@ -258,7 +261,7 @@ def store_lock(store: str) -> Iterator[None]:
     Conflict
         If another process holds it (kind ``busy``).
     """
-    path = Path(state_root(store)) / layout.JOBS / "lock"
+    path = lock_path(store)
     with store_errors(store):
         _DISK.makedirs(str(path.parent))
         handle = path.open("a")
@@ -273,7 +276,8 @@ def store_lock(store: str) -> Iterator[None]:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
                 raise Unavailable(f"cannot lock {path}: {error.strerror}") from error
-        yield
+        with held_by_this_process(handle):
+            yield
 
 
 @contextmanager

@@ -64,8 +64,11 @@ class Keeper:
         now = Keeper(self.file, {**self.told, **facts})
         aside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         with store_errors(str(self.file.parent)):
-            aside.write_text(json.dumps(now.told, indent=1), encoding="utf-8")
-            aside.replace(self.file)
+            try:
+                aside.write_text(json.dumps(now.told, indent=1), encoding="utf-8")
+                aside.replace(self.file)
+            finally:
+                aside.unlink(missing_ok=True)
         return now
 
 

@@ -83,6 +83,10 @@ class Tree:
                     self._seen.update({p.pid: p for p in below if p.pid not in self._spared | self._seen.keys()})
         return self._living()
 
+    def __contains__(self, process: psutil.Process) -> bool:
+        """Tell whether a process was seen, and may be ended therefore."""
+        return process.pid in self._seen
+
     @property
     def seen(self) -> int:
         """How many processes were seen in all."""

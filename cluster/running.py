@@ -173,7 +173,14 @@ class Run:
         self._snapshot_at = self._snapshot_at or now
         if now - self._snapshot_at > _SNAPSHOT_EVERY_S:
             self._snapshot_at = now
+            self._publish()
+
+    def _publish(self) -> None:
+        """Let readers see what is committed so far. The run does not end if that is not possible now: the next snapshot holds all."""
+        try:
             self._books.snapshot()
+        except (SonothequeError, OSError) as error:
+            self._note(f"the snapshot was not written, the next is tried in {_SNAPSHOT_EVERY_S:g} s: {error}")
 
     def _of_cluster(self, text: str) -> None:
         self.job.event("cluster", text=text)

@@ -179,12 +179,15 @@ def write_sites(sums: Iterable[SiteSum], target: Path) -> None:
     """Write them as a CSV table, whole or not at all."""
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     with store_errors(str(target.parent)):
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS)
-            table.writeheader()
-            for one in sums:
-                kinds = "; ".join(f"{kind} {count}" for kind, count in sorted(one.failed_by_kind.items()))
-                # A spreadsheet would run a site's name as a formula.
-                name = f"'{one.site}" if one.site[:1] in "=+-@" else one.site
-                table.writerow({**one.to_json(), "site": name, "failed_by_kind": kinds})
-        aside.replace(target)
+        try:
+            with aside.open("w", encoding="utf-8", newline="") as file:
+                table = csv.DictWriter(file, COLUMNS)
+                table.writeheader()
+                for one in sums:
+                    kinds = "; ".join(f"{kind} {count}" for kind, count in sorted(one.failed_by_kind.items()))
+                    # A spreadsheet would run a site's name as a formula.
+                    name = f"'{one.site}" if one.site.startswith(("=", "+", "-", "@", "\t", "\r")) else one.site
+                    table.writerow({**one.to_json(), "site": name, "failed_by_kind": kinds})
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)

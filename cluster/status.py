@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from cluster.holder import holder_of
 from cluster.job import DEAD, RUNNING, STOPPING, JobFolder, job_numbers, latest_job
 from cluster.keeper import keeper_of
 from cluster.report import IN_STORE, read_rows
@@ -77,7 +78,7 @@ class PartCount:
 
 
 def job_status(store: str, number: int | None = None, *, parts: PartCount | None = None) -> dict[str, Any]:
-    """Return a job's state, last heartbeat, how many of its parts are committed, and who looks after it from outside.
+    """Return a job's state, last heartbeat, how many of its parts are committed, who looks after it, and who holds the store.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def job_status(store: str, number: int | None = None, *, parts: PartCount | None
     job = _job(store, number)
     count = parts or PartCount(job)
     planned, committed = count.look()
-    keeper = keeper_of(store)
+    keeper, holder = keeper_of(store), holder_of(store)
     return {
         "job": job.number,
         "state": job.state(),
@@ -102,6 +103,7 @@ def job_status(store: str, number: int | None = None, *, parts: PartCount | None
         "keeper": {"stage": keeper.stage, "pid": keeper.told.get("pid"), "alive": keeper.process is not None}
         if keeper
         else None,
+        "holder": holder.process.pid if holder else None,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.job import FAILED, JobFolder, now_text
 from cluster.payload import TaskPayload
 from cluster.plan import Outline
+from cluster.reading_back import read_committed
 from cluster.report import ReportWriter, Tally, row, settled_rows
 from cluster.task import peak_rss_bytes
 from sonotheque.core.errors import Damaged, SonothequeError
@@ -20,7 +21,7 @@ from sonotheque.core.recording import printable_path
 from store import Ledger, Snapshot, StoreConfig, write_snapshot
 from store.catalog import open_catalog
 from store.layout import EMBEDDINGS, part_name, part_path
-from store.ledger import Part, read_part
+from store.ledger import Part
 from store.live import resolve_superseded
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Books:
     def take(self, outcome: TaskOutcome) -> None:
         """Book one part's outcome."""
         relative = part_path(EMBEDDINGS, *self._places[outcome.part_id], part_name(outcome.part_id))
-        part = read_part(self._prepared.options.store, relative)
+        part = read_committed(self._prepared.options.store, relative)
         # What is kept of a part is kept ten thousand times: what a snapshot asks for, and no name twice.
         small = tuple(replace(f, detail=None) for f in part.files)
         self._committed[part.part_id] = replace(part, files=small, predictions_sha256=None)

@@ -23,15 +23,14 @@ from typing import Any
 
 from cluster.job import JobFolder, job_numbers
 from cluster.orphans import SUPERVISED, end_processes
-from cluster.supervisor_log import SupervisorLog
+from cluster.supervisor_log import SupervisorLog, signal_name
 from sonotheque.core.errors import SonothequeError, Unavailable
 from sonotheque.core.passing import is_passing
-from store.ledger import list_part_files
 
 RESTARTS = 5
 DELAY_S, DELAY_S_MAX = 1.0, 30.0
 # Of what is not possible now, that which may be in a moment; a full disk or a missing engine waits for people.
-PASSING_KINDS = frozenset({"workers_lost", "unavailable", "download_failed"})
+PASSING_KINDS = frozenset({"workers_lost", "store_unreachable", "unavailable", "download_failed"})
 _ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 INTERRUPTIONS = tuple(getattr(signal, name) for name in _ENDS if hasattr(signal, name))
 _TOLD, _OUTPUT = "ended.json", "output"
@@ -81,7 +80,7 @@ class Supervisor:
     command : sequence of str
         An ``embed`` or ``resume`` of this program (:func:`own_command`), or a verb that calls them and :func:`telling_supervisor`.
     store : str
-        Whose parts count as progress; its ``jobs/supervisor.jsonl`` tells of every start and end.
+        The store; its ``jobs/supervisor.jsonl`` tells of every start and end.
     restarts : int
         How many restarts without a newly committed part before it is given up.
     note : callable, optional
@@ -100,7 +99,6 @@ class Supervisor:
         self._log = SupervisorLog(store)
         self._asked: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._last_parts: set[str] = set()
 
     def run(self) -> Supervised:
         """Run it; returns when a child ended for good, or restarts are used up."""
@@ -109,10 +107,10 @@ class Supervisor:
             self._log.started(self._restarts)
             without = 0
             while True:
-                parts, jobs = self._parts(), job_numbers(self._store)
+                jobs = job_numbers(self._store)
                 code = self._once(folder)
                 ended = end_processes(name, self._child_pid)
-                new_parts = len(self._parts() - parts)
+                new_parts = self._new_parts(jobs)
                 why = self._why_again(code, folder, jobs)
                 self._log.child_ended(code, why, new_parts, ended)
                 without = 0 if new_parts else without + 1
@@ -155,7 +153,7 @@ class Supervisor:
         if self._asked is not None or code == 0 or self._stop_asked(jobs_before):
             return None
         if code < 0:
-            return None if -code in INTERRUPTIONS else f"the run was killed ({signal.Signals(-code).name})"
+            return None if -code in INTERRUPTIONS else f"the run was killed ({signal_name(-code)})"
         try:
             told = json.loads((folder / _TOLD).read_text(encoding="ascii"))
         except (OSError, ValueError):  # it had nothing to say: a wrong option, files that failed, a stop, a bug
@@ -186,11 +184,10 @@ class Supervisor:
             time.sleep(min(_SLICE_S, left_s))
         return self._asked is None
 
-    def _parts(self) -> set[str]:
-        # The fault that ended the run may be there still: then no progress is known.
-        with suppress(OSError, SonothequeError):
-            self._last_parts = set(list_part_files(self._store))
-        return self._last_parts
+    def _new_parts(self, jobs_before: list[int]) -> int:
+        """Return how many parts this child's own job has booked: what others commit to the store is no progress of this one."""
+        new = set(job_numbers(self._store)) - set(jobs_before)
+        return sum(_parts_booked(JobFolder(self._store, number)) for number in new)
 
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
@@ -212,3 +209,13 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _parts_booked(job: JobFolder) -> int:
+    count = 0
+    with suppress(OSError), job.file("events.jsonl").open("rb") as lines:
+        for line in lines:
+            with suppress(ValueError):  # torn by the death
+                told = json.loads(line)
+                count += isinstance(told, dict) and told.get("event") == "part"
+    return count

@@ -17,6 +17,14 @@ _STARTED, _CLOSED = "started", "closed"
 _TAIL_BYTES = 65_536
 
 
+def signal_name(number: int) -> str:
+    """Return a signal's name; of one that has none (the real-time ones between the first and the last) its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def log_path(store: str) -> Path:
     """Return where a store's supervisors leave word."""
     return JobFolder(store, 0).path.parent / "supervisor.jsonl"
@@ -46,7 +54,7 @@ class SupervisorLog:
 
     def child_ended(self, code: int, why: str | None, new_parts: int, ended: int) -> None:
         """Say how it ended, how many parts it committed, and how many of its processes had to be ended."""
-        how = {"signal": signal.Signals(-code).name} if code < 0 else {"code": code}
+        how = {"signal": signal_name(-code)} if code < 0 else {"code": code}
         self._add("child ended", **how, again=why, new_parts=new_parts, processes_ended=ended)
 
     def waiting(self, delay_s: float, without: int, restarts: int) -> None:

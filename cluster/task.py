@@ -87,7 +87,7 @@ class PartTask:
     one_by_one : bool
         No overlap between files, so that whatever kills the process can be told by ``on_file``.
     on_file : callable, optional
-        Called with the stored path before a file is opened; only with ``one_by_one``.
+        Called with the stored path before a file is opened, and with "" once none is; only with ``one_by_one``.
     """
 
     def __init__(
@@ -175,6 +175,9 @@ class PartTask:
                     self._write(writer, counting.take(_WRITE_ROWS), recording)
                     self._tell(payload.config.windows.seconds(int(item.start_samples[-1])), counting.windows)
             writing = time.perf_counter()
+            if self._on_file:
+                self._on_file("")  # whatever happens while it is written, no file is to blame
+            self._tell(0.0, 0, at_once=True)
             committed = writer.commit(entries)
             self._stages += StageSeconds(write_s=time.perf_counter() - writing)
         forget_progress(self._payload)
@@ -246,10 +249,10 @@ class PartTask:
         self._done["files"] += 1
         self._tell(0.0, 0)
 
-    def _tell(self, current_s: float, current_windows: int) -> None:
-        """Leave word of how far this part is, at most once a second."""
+    def _tell(self, current_s: float, current_windows: int, *, at_once: bool = False) -> None:
+        """Leave word of how far this part is, at most once a second unless it must be said."""
         now = time.monotonic()
-        if now - self._told_at < _PROGRESS_EVERY_S:
+        if not at_once and now - self._told_at < _PROGRESS_EVERY_S:
             return
         self._told_at = now
         done = {

@@ -50,8 +50,17 @@ class Patience:
     def __init__(self, stop: Event, delays_s: tuple[float, ...] = DELAYS_S, budget_s: float = BUDGET_S) -> None:
         self._stop, self._delays_s, self._left_s = stop, delays_s, budget_s
 
-    def wait(self, tries: int) -> bool:
-        """Wait before another try; False if there were enough, or nobody wants it any more."""
+    def wait(self, tries: int, spent_s: float = 0.0) -> bool:
+        """Wait before another try; False if there were enough, or nobody wants it any more.
+
+        Parameters
+        ----------
+        tries : int
+            So far.
+        spent_s : float
+            What the last one waited in vain itself: a network that does not answer for minutes is not asked file after file.
+        """
+        self._left_s -= spent_s
         if tries > len(self._delays_s) or self._delays_s[tries - 1] > self._left_s:
             return False
         self._left_s -= self._delays_s[tries - 1]
@@ -91,18 +100,20 @@ class PatientWindows:
         while True:
             tries += 1
             stream = self._opened()
-            began = time.perf_counter()
+            began = since = time.perf_counter()
             try:
                 for window in islice(stream, came, None):
                     came += 1
                     yield window
+                    since = time.perf_counter()
                 summary, stages = stream.summary, stream.stages
             except OSError as error:  # of the look at the file after its last block, or of a library below it
                 found = from_os_error(error)
                 summary = DecodeSummary(found.status, found.reason, passing=found.passing)
                 stages = StageSeconds(decode_s=time.perf_counter() - began)
             self._stages += stages
-            if not (summary.passing and summary.status is Status.IO_ERROR and self._patience.wait(tries)):
+            vain_s = time.perf_counter() - since
+            if not (summary.passing and summary.status is Status.IO_ERROR and self._patience.wait(tries, vain_s)):
                 break
         said = f"{summary.reason} (tried {tries} times)" if tries > 1 and summary.status is Status.IO_ERROR else None
         self._summary = replace(summary, reason=said) if said else summary

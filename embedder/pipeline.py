@@ -28,6 +28,7 @@ _FILES_AHEAD = 3
 _RESULTS_AHEAD = 4  # batches computed ahead of the writer
 _POLL_S = 1.0
 _Item = TypeVar("_Item")
+_Decoded = Frame | DecodeEnd | SonothequeError  # the last one ends the part
 
 
 class DecodeStalled(Exception):  # noqa: N818 - not an error of the tree: the caller turns it into a status
@@ -92,10 +93,12 @@ class EmbedPipeline:
         ------
         DecodeStalled
             If a decoder is stuck. What was yielded stays right; the process should not be used further.
+        SonothequeError
+            Of the program or the machine, met by a decoder or the model: no file is to blame.
         """
         stop = threading.Event()
         patience = Patience(stop, self._delays_s)
-        frames = [queue.Queue[Frame | DecodeEnd](_FRAMES_AHEAD) for _ in files]
+        frames = [queue.Queue[_Decoded](_FRAMES_AHEAD) for _ in files]
         results: queue.Queue[list[Rows | FileEnd] | Exception | None] = queue.Queue(_RESULTS_AHEAD)
         turn = iter(range(len(files)))
         lock = threading.Lock()
@@ -143,11 +146,11 @@ class EmbedPipeline:
         self,
         file: AudioFile,
         index: int,
-        out: queue.Queue[Frame | DecodeEnd],
+        out: queue.Queue[_Decoded],
         stop: threading.Event,
         patience: Patience,
     ) -> None:
-        end = DecodeEnd(
+        end: DecodeEnd | SonothequeError = DecodeEnd(
             index, DecodeSummary(Status.UNREADABLE, "the decoder failed inside the program"), StageSeconds()
         )
         try:
@@ -157,14 +160,16 @@ class EmbedPipeline:
                 if stop.is_set():
                     return
             end = DecodeEnd(index, stream.summary, stream.stages)
-        except (OSError, ValueError, RuntimeError, MemoryError, SonothequeError) as error:
+        except SonothequeError as error:  # of the program or this machine: every other file would meet it too
+            end = error
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
             # The decoder promises not to raise for what is in a file; should it, one file is lost and not the part.
             end = DecodeEnd(index, DecodeSummary(Status.UNREADABLE, f"decoder error: {error!r}"), StageSeconds())
         finally:
             _put(out, end, stop)
 
     def _batches(
-        self, frames: list[queue.Queue[Frame | DecodeEnd]], slots: threading.Semaphore, stop: threading.Event
+        self, frames: list[queue.Queue[_Decoded]], slots: threading.Semaphore, stop: threading.Event
     ) -> Iterator[list[Frame | DecodeEnd]]:
         """Yield lists holding at most one batch of frames, with the ends of files among them, in order."""
         batch: list[Frame | DecodeEnd] = []
@@ -183,15 +188,19 @@ class EmbedPipeline:
         if batch:
             yield batch
 
-    def _next(self, source: queue.Queue[Frame | DecodeEnd], index: int, stop: threading.Event) -> Frame | DecodeEnd:
+    def _next(self, source: queue.Queue[_Decoded], index: int, stop: threading.Event) -> Frame | DecodeEnd:
         waited_s = 0.0
         while waited_s < self._stall_s:
             try:
-                return source.get(timeout=min(_POLL_S, self._stall_s))
+                item = source.get(timeout=min(_POLL_S, self._stall_s))
             except queue.Empty:
                 waited_s += _POLL_S
                 if stop.is_set():
                     break
+                continue
+            if isinstance(item, SonothequeError):
+                raise item
+            return item
         raise DecodeStalled(index)
 
 

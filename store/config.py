@@ -14,6 +14,7 @@ from sonotheque.core.ids import digest_of
 from sonotheque.core.model_spec import FULL_PRECISION, ModelSpec
 from sonotheque.core.windows import WindowRule
 from store import layout
+from store.belonging import settle_state
 from store.fsops import FileOps, ops_of, put_new, store_errors
 
 FORMAT_VERSION = 2  # of stores made now; older ones are read and written as they are
@@ -112,7 +113,7 @@ def read_config(root: str, ops: FileOps | None = None) -> StoreConfig:
                 f"{path} has format version {version}; this program reads versions up to {FORMAT_VERSION}. "
                 "Install a newer sonotheque"
             )
-        return StoreConfig.from_json(value)
+        found = StoreConfig.from_json(value)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(
             f"{root} is not a store: it has no {layout.CONFIG}. `sonotheque embed RECORDINGS --store {root}` makes one",
@@ -120,6 +121,8 @@ def read_config(root: str, ops: FileOps | None = None) -> StoreConfig:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path} cannot be read as a store's settings: {error!r}") from error
+    settle_state(root, ops)
+    return found
 
 
 def create_config(root: str, config: StoreConfig, ops: FileOps | None = None) -> StoreConfig:
@@ -137,6 +140,7 @@ def create_config(root: str, config: StoreConfig, ops: FileOps | None = None) ->
         ops.makedirs(root)
         data = json.dumps(config.to_json(), indent=2).encode() + b"\n"
         made = put_new(ops, f"{root}/{layout.TMP}", temp_name("config"), f"{root}/{layout.CONFIG}", data)
+    settle_state(root, ops)
     if made:
         return config
     found = read_config(root, ops)

@@ -124,6 +124,10 @@ class Connection:
             yield
         except duckdb.Error as error:
             raise _told(error, self._root) from error
+        except (
+            UnicodeDecodeError
+        ) as error:  # DuckDB quotes a column's name or a text from a file whose bytes are others now
+            raise _broken(self._root, str(error)) from error
 
 
 def _scores_view(root: str, snapshot: Snapshot) -> str:
@@ -149,11 +153,30 @@ def _told(error: duckdb.Error, root: str) -> SonothequeError:
         return Damaged(
             f"a file of the store cannot be read: {text.splitlines()[0]}. `sonotheque verify --store {root} --deep` lists all damage"
         )
+    if type(error) is duckdb.Error:  # no class of its own: the Parquet reader met bytes that it did not expect
+        return _of_object(root, text) if text.startswith("Traceback ") else _broken(root, text)
     if isinstance(error, duckdb.OutOfMemoryException):
         return Unavailable(
             f"the query needs more memory than there is: {text.splitlines()[0]}. Narrow it, or aggregate earlier"
         )
     return Invalid(_plain(text), kind=_kind(error))
+
+
+def _of_object(root: str, text: str) -> SonothequeError:
+    """Return the error behind one that DuckDB hands over as text, from reading an object."""
+    name, _, words = text.partition("\n\nLINE ")[0].strip().splitlines()[-1].partition(": ")
+    if name.endswith("FileNotFoundError"):
+        return Damaged(
+            f"a part of {root} is not there: {words}. `sonotheque verify --store {root} --deep` lists all damage"
+        )
+    return Unavailable(f"a part of {root} could not be read: {words or name}", kind="store_unreachable")
+
+
+def _broken(root: str, text: str) -> Damaged:
+    return Damaged(
+        f"a file of the store cannot be read, its bytes are not those that were written: {text.splitlines()[0] if text else ''}. "
+        f"`sonotheque verify --store {root} --deep` names it"
+    )
 
 
 def _kind(error: duckdb.Error) -> str:

@@ -16,15 +16,17 @@ from typing import Any, BinaryIO, Final
 
 from sonotheque.core.errors import NotFound, Unavailable
 from sonotheque.core.places import bucket_and_key, inside, is_object, normal, relative, scheme_of
+from store.belonging import PROBE, probe_text, settle_state
 from store.fsops import LocalFileOps
 from store.remote import Passing, filesystem, patiently, told, waits_s
 from store.state import is_local_part, state_root
 
 WRITER: Final = "sonotheque-writer"  # of each object's own metadata: tells whose PUT made it when the answer was lost
 _CHUNK = 64 << 20  # twice as much goes in pieces, which the last request joins under the same condition
-PROBE: Final = "_put-if-absent"  # an object that every writer tries to make: a second success would mean that the server overwrites
 _PROVING = threading.Lock()
-_PROVEN: set[str] = set()  # stores whose server was found to honour the condition
+_PROVEN: set[str] = (
+    set()
+)  # state folders, thus addresses on a server, of stores whose server was found to honour the condition
 
 
 class ObjectFileOps(LocalFileOps):
@@ -168,14 +170,16 @@ class ObjectFileOps(LocalFileOps):
                     _put(file, target, writer)
             except FileExistsError:
                 return self._writer(target) == writer
-            except Passing as error:
-                last = error
+            except (Passing, FileNotFoundError) as error:
+                # A bucket that is not there says so (`told`) on S3. Of a file in pieces it is also what a second answer says after
+                # a first one was lost: the upload is over, and the object may be there.
+                if isinstance(error, FileNotFoundError) and scheme_of(target) != "s3":
+                    raise _no_bucket(target) from error
+                last = error if isinstance(error, Passing) else Passing(target, error)
                 if self._writer(target) == writer:
                     return True
                 if wait_s is not None:
                     time.sleep(wait_s)
-            except FileNotFoundError as error:
-                raise _no_bucket(target) from error
             else:
                 self._require_whole(file, target)
                 return True
@@ -209,19 +213,20 @@ class ObjectFileOps(LocalFileOps):
             If it may not be written to, cannot be reached, or ignores the condition: two runs could destroy each other's parts.
         """
         with _PROVING:
-            if self.root in _PROVEN:
+            if self._state in _PROVEN:
                 return
             probe = f"{self.root}/{PROBE}"
             fs = filesystem(probe)
 
             def put() -> None:
-                fs.pipe_file(probe, b"made by sonotheque: see FORMAT.md, section 14\n", mode="create")
+                fs.pipe_file(probe, probe_text(), mode="create")
 
             for _ in range(2):  # the first makes it, where nobody has yet; the second must not
                 try:
                     patiently(probe, put)
                 except FileExistsError:
-                    _PROVEN.add(self.root)
+                    _PROVEN.add(self._state)
+                    settle_state(self.root, self)  # before a job's folder is made
                     return
                 except FileNotFoundError as error:
                     raise _no_bucket(probe) from error

@@ -38,6 +38,7 @@ _LIBRARIES: Final = frozenset(
 _ROOTS: Final = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
+    ("botocore.parsers", "ResponseParserError"),
     ("aiohttp", "ClientError"),
     ("http.client", "HTTPException"),
     ("urllib3.exceptions", "HTTPError"),
@@ -130,7 +131,8 @@ class Passing(Exception):  # noqa: N818 - an answer: ask again
         """Return the error for whoever does not ask again."""
         return Unavailable(
             f"{self.url} cannot be reached: {_words(self.error)}. Nothing that was committed is harmed: check the network and the "
-            "provider (for another server than Amazon's, AWS_ENDPOINT_URL) and run the same command again"
+            "provider (for another server than Amazon's, AWS_ENDPOINT_URL) and run the same command again",
+            kind="store_unreachable",
         )
 
 

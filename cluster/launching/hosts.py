@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncssh
@@ -74,14 +75,15 @@ class HostWorkers(Process):
 
     async def shut(self) -> None:
         """End the command, and the connection."""
-        if self.proc is not None and self.state.phase is not Phase.ENDED:
-            self.proc.terminate()
-            if self._reading is not None:
-                await asyncio.wait([self._reading], timeout=_GRACE_S)
-        try:
+        with suppress(OSError, asyncssh.Error):  # the connection is gone already
+            if self.proc is not None and self.state.phase is not Phase.ENDED:
+                self.proc.terminate()
+                if self._reading is not None:
+                    await asyncio.wait([self._reading], timeout=_GRACE_S)
+        with suppress(OSError, asyncssh.Error):
             await self.close()
-        except OSError:  # the connection is gone already
-            return
+        if self.connection is not None:  # Dask's closing ends before it if the process is out of reach
+            self.connection.close()
 
 
 def connect_options(cluster: Ssh) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +17,9 @@ from typing import Final, Protocol
 from sonotheque.core.errors import Unavailable
 
 TRIES: Final = 3  # starts of each place, on average, since a part was last done
-_BACK_OFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_BACK_OFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0, 120.0, 300.0)
+_SETTLED_S: Final = 20.0  # a place that ran so long is no bad one; jobs of the shortest walltime run 30 s
+_OFTEN: Final = 10  # a line that repeats is told the 1st, 10th, 100th ... time
 
 
 class Phase(Enum):
@@ -65,6 +68,8 @@ class _Slot:
     place: Place | None = None
     not_before: float = 0.0
     failures: int = 0  # starts in a row that gave nothing
+    running_since: float | None = None
+    said: Counter[str] = field(default_factory=Counter)  # without titles: jobs have new numbers each time
 
 
 @dataclass(slots=True)
@@ -103,6 +108,7 @@ class Keeper:
     _slots: list[_Slot] = field(init=False)
     _starts: int = 0
     _last: str = ""
+    _said: Counter[str] = field(default_factory=Counter)
     _alone_since: float | None = None
     _told_after_s: float = 0.0
 
@@ -111,10 +117,8 @@ class Keeper:
         self._told_after_s = self.start_within_s
 
     def progressed(self) -> None:
-        """Take down that a part was done: what ended before it counts no more."""
+        """Take down that a part was done: the run goes on. A place that refuses is not tried more often because others work."""
         self._starts = 0
-        for slot in self._slots:
-            slot.failures = 0
 
     async def begin(self) -> None:
         """Start all places."""
@@ -127,6 +131,8 @@ class Keeper:
         for slot, state in zip(held, states, strict=True):
             if state.phase is Phase.ENDED:
                 self._ended(slot, state)
+            elif state.phase is Phase.RUNNING and slot.running_since is None:
+                slot.running_since = self.clock()
         await self._fill(self._wanted())
         self._tell_waiting([s for s in states if s.phase is not Phase.ENDED])
         if self._starts >= TRIES * len(self._slots) and not any(slot.place for slot in self._slots):
@@ -163,24 +169,34 @@ class Keeper:
             await place.open()
         except (OSError, RuntimeError, ValueError) as error:
             await place.shut()
-            self._again(
-                slot, f"{place.title}: not started: {' '.join(str(error).split())[:300] or type(error).__name__}"
-            )
+            why = " ".join(str(error).split())[:300] or type(error).__name__
+            self._again(slot, place.title, f"not started: {why}")
             return
-        slot.place = place
-        self.notes.put(f"{place.title}: started")
+        slot.place, slot.running_since = place, None
+        self._say(slot, place.title, "started", once=slot.failures > 1)
 
     def _ended(self, slot: _Slot, state: State) -> None:
         title = slot.place.title if slot.place else ""
         slot.place = None
-        self._again(slot, f"{title}: ended{f', {state.detail}' if state.detail else ''}")
+        settled = slot.running_since is not None and self.clock() - slot.running_since >= _SETTLED_S
+        self._again(slot, title, f"ended{f', {state.detail}' if state.detail else ''}", settled=settled)
 
-    def _again(self, slot: _Slot, what: str) -> None:
-        delay = _BACK_OFF_S[min(slot.failures, len(_BACK_OFF_S) - 1)]
-        slot.failures += 1
-        slot.not_before = self.clock() + delay
-        self._last = what
-        self.notes.put(what)
+    def _again(self, slot: _Slot, title: str, what: str, *, settled: bool = False) -> None:
+        slot.failures = 0 if settled else slot.failures + 1
+        slot.not_before = self.clock() + _BACK_OFF_S[min(max(slot.failures, 1), len(_BACK_OFF_S)) - 1]
+        self._last = f"{title}: {what}"
+        self._say(slot, title, what, once=not settled)
+
+    def _say(self, slot: _Slot, title: str, what: str, *, once: bool) -> None:
+        """Put down a line; one that repeats only now and then, with how often it was."""
+        line = f"{title}: {what}"
+        slot.said[what] += 1
+        self._said[line] += 1
+        times = max(slot.said[what], self._said[line])
+        if not once or times == 1:
+            self.notes.put(line)
+        elif times == _OFTEN ** (len(str(times)) - 1):
+            self.notes.put(f"{line} ({times} times by now)")
 
     def _tell_waiting(self, states: Sequence[State]) -> None:
         """Say what the queue says when no worker has come for a long time."""

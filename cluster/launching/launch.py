@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +16,7 @@ from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 from cluster.backends import StopAsked
 from cluster.launching.keeping import Keeper
 from cluster.specs.kinds import Batch, Cluster, Gpu, Kubernetes, Ssh, Started
-from sonotheque.core.errors import Unavailable
+from sonotheque.core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from cluster.launching.pods import Pods
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 _LOOK_S: Final = 1.0
 _ASK_S: Final = 10.0  # batch systems are asked less often: many runs share one
 _POLL_S: Final = 0.2
+_KEEP_S: Final = 5.0
+_REFUSED: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT, errno.EINVAL)
 _FIRST_NOTE_S: Final = 300.0  # for what has no queue
 _NO_TIMEOUT: Final = {
     "distributed.scheduler.no-workers-timeout": None
@@ -44,6 +49,7 @@ class Launched:
         self._keeper: Keeper | None = None
         self._pods: Pods | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._kept_at = 0.0
         self.client: Client | None = None
 
     def start(self, note: Callable[[str], None], stop_asked: Callable[[], bool]) -> Client:
@@ -73,7 +79,7 @@ class Launched:
         return Client(address, timeout=60, security=self._security)
 
     def _start_here(self) -> None:
-        workers: dict[int, dict[str, Any]] = {}
+        workers: dict[str, dict[str, Any]] = {}
         if isinstance(self._spec, Gpu):
             workers = gpu_workers(self._spec, self._security)
         elif isinstance(self._spec, Ssh | Batch):
@@ -120,6 +126,8 @@ class Launched:
         Unavailable
             If the cluster cannot go on.
         """
+        if isinstance(self._spec, Gpu) and self._dask is not None:
+            self._keep_up(self._dask)
         if self._keeper is None:
             return
         while not self._keeper.notes.empty():
@@ -128,6 +136,14 @@ class Launched:
             self._keeping.result()  # a fault of the program: not to be passed over
         if self._keeper.trouble is not None:
             raise self._keeper.trouble
+
+    def _keep_up(self, dask_cluster: SpecCluster) -> None:
+        """Start processes anew that Dask has given up: see :meth:`cluster.dask_cluster.DaskWorkers.check`."""
+        now = time.monotonic()
+        if now - self._kept_at > _KEEP_S:
+            self._kept_at = now
+            if len(dask_cluster.workers) < len(dask_cluster.worker_spec):
+                dask_cluster.scale(len(dask_cluster.worker_spec))
 
     def tell(self, *, in_flight: int, done: bool) -> None:
         """Say how many tasks are out, and that one has ended well."""
@@ -166,11 +182,13 @@ def _keeper(cluster: Ssh | Batch, count: Callable[[], int]) -> Keeper:
     return Keeper(makers, batch.watcher_of(cluster), count, cluster.workers, cluster.start_within)
 
 
-def scheduler_here(cluster: Started, security: Security, workers: dict[int, dict[str, Any]]) -> SpecCluster:
+def scheduler_here(cluster: Started, security: Security, workers: dict[str, dict[str, Any]]) -> SpecCluster:
     """Return a cluster whose scheduler listens in this process at the file's address.
 
     Raises
     ------
+    Invalid
+        If the files below ``tls`` cannot be used.
     Unavailable
         If it cannot listen there.
     """
@@ -192,13 +210,29 @@ def scheduler_here(cluster: Started, security: Security, workers: dict[int, dict
             silence_logs="critical",
         )
     except (OSError, RuntimeError, ValueError) as error:
+        reasons = _reasons(error)
+        if any(isinstance(reason, ssl.SSLError) for reason in reasons):
+            raise Invalid(
+                f"the files below tls cannot be used: {reasons[-1]}. ca, cert and key are files in PEM format, the key without a password"
+            ) from error
+        if not any(isinstance(r, OSError) and (r.errno in _REFUSED or isinstance(r, socket.gaierror)) for r in reasons):
+            raise
         raise Unavailable(
             f"no scheduler can listen at {cluster.scheduler} on this machine: {error}. The file's key scheduler must have a name of this "
             "machine and a port that is free; another run may hold it"
         ) from error
 
 
-def gpu_workers(cluster: Gpu, security: Security) -> dict[int, dict[str, Any]]:
+def _reasons(error: BaseException | None) -> list[BaseException]:
+    """Return an error and what it came from: Dask puts every fault of a start into a RuntimeError."""
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__
+    return found
+
+
+def gpu_workers(cluster: Gpu, security: Security) -> dict[str, dict[str, Any]]:
     """Return one worker process for each GPU, which sees that one alone.
 
     Our own and not dask-cuda's: that adds the spilling of arrays in GPU memory, which tasks here do not leave behind, and
@@ -206,6 +240,7 @@ def gpu_workers(cluster: Gpu, security: Security) -> dict[int, dict[str, Any]]:
     """
     found = {}
     for device in cluster.devices:
+        name = f"gpu-{device}"
         own = {"CUDA_VISIBLE_DEVICES": str(device), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         options: dict[str, Any] = {
             "nthreads": 1,
@@ -213,10 +248,11 @@ def gpu_workers(cluster: Gpu, security: Security) -> dict[int, dict[str, Any]]:
             "security": security,
             "dashboard": False,
             "silence_logs": 50,
-            "name": f"gpu-{device}",
+            "name": name,
             "death_timeout": 60,
         }
         if cluster.memory:
             options["memory_limit"] = cluster.memory
-        found[device] = {"cls": Nanny, "options": options}
+        # By its name: Dask finds a worker that stays away by it, and only then another takes its place.
+        found[name] = {"cls": Nanny, "options": options}
     return found

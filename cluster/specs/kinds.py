@@ -234,9 +234,12 @@ class Pbs(Batch):
     Attributes
     ----------
     queue : str or None
+    logs : str or None
+        As of every batch system, without blanks: qsub takes a line of options apart at each.
     """
 
     kind: ClassVar[str] = "pbs"
+    logs: str | None = entry(values.plain_path, None)
     queue: str | None = entry(values.word, None)
 
 

@@ -15,6 +15,8 @@ from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
 from cluster.specs.kinds import Kubernetes
 from cluster.specs.placing import on_nodes
 
+RUN: Final = "sonotheque-run"
+OWNER: Final = "sonotheque-owner"
 _PORT: Final = 8786
 _DEATH_S: Final = 120  # a worker without a scheduler ends itself
 _IDLE_S: Final = 600  # a scheduler whose run is gone ends itself
@@ -22,9 +24,24 @@ _KEPT_S: Final = 600  # how long jobs that have ended can be looked at
 _RETRIES: Final = 1000  # a pod may be evicted, or its process end, again and again; what it had begun others do
 
 
-def manifests(cluster: Kubernetes) -> str:
-    """Return YAML documents for ``kubectl apply``."""
+def manifests(cluster: Kubernetes, run: str | None = None, owner: str = "") -> str:
+    """Return YAML documents for ``kubectl``.
+
+    Parameters
+    ----------
+    cluster : Kubernetes
+    run : str, optional
+        A run's own word: a label of everything, so that it finds and deletes its own objects only.
+    owner : str
+        Goes with it, for people and for the next run: which process this is.
+    """
     documents = [_service(cluster), _scheduler(cluster), _workers(cluster)]
+    for document in documents if run else ():
+        metadata, spec = document["metadata"], document["spec"]
+        metadata["annotations"] = {OWNER: owner}
+        below = spec["selector"] if document["kind"] == "Service" else spec["template"]["metadata"]["labels"]
+        for labels in (metadata["labels"], below):
+            labels[RUN] = run
     return str(yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, explicit_start=True, width=140))
 
 
@@ -104,7 +121,8 @@ def _job(cluster: Kubernetes, role: str, pods: int, retries: int, container: dic
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
     name = f"{cluster.name}-{role}"
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(cluster, name), "spec": spec}
+    metadata = {**_metadata(cluster, name), "labels": labels.copy()}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
 def _metadata(cluster: Kubernetes, name: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def slurm_script(cluster: Slurm) -> str:
     if cluster.account:
         options.append(f"--account={cluster.account}")
     if cluster.logs:
-        options.append(f"--output={cluster.logs}/sonotheque-%j.log")
+        options.append(shlex.quote(f"--output={cluster.logs}/sonotheque-%j.log"))  # sbatch reads quotes as a shell does
     return _script(cluster, "#SBATCH", options)
 
 

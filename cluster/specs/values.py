@@ -80,6 +80,15 @@ def path(node: yaml.Node) -> str:
     return found.rstrip("/") or "/"
 
 
+def plain_path(node: yaml.Node) -> str:
+    """Take a path from the root without blanks, for those who know no quotes."""
+    expected = "a path from the root without blanks or quotes, such as /data/logs"
+    found = _or(path, node, expected)
+    if re.search(r"[\s'\"\\]", found):
+        raise Wrong(expected)
+    return found
+
+
 def label(node: yaml.Node) -> str:
     """Take a name that Kubernetes takes: lower case letters, digits and hyphens."""
     expected = "lower case letters, digits and hyphens, 50 at most, beginning with a letter"

@@ -78,6 +78,9 @@ class BlockReader:
             self._stack.close()
             self.findings.append(refused.finding)
             return self
+        except BaseException:
+            self._stack.close()
+            raise
         self._opened = opened
         self.findings.extend(opened.findings)
         self.sample_rate_hz, self.n_channels = opened.sound.samplerate, opened.sound.channels
@@ -124,8 +127,7 @@ class BlockReader:
         try:
             frames = len(opened.sound.read(out=self._buffer))
         except sf.LibsndfileError as error:
-            if opened.span is not None and opened.span.error is not None:  # the decoder only met the end of what came
-                self.findings.append(from_os_error(opened.span.error))
+            if self._broke_off(opened):  # the decoder only met the end of what came
                 return 0, False
             marked = np.isnan(self._buffer[:, -1])
             frames = int(marked.argmax()) if marked.any() else marked.size
@@ -134,16 +136,27 @@ class BlockReader:
             promise = "" if self.declared_frames is None else f" of {self.declared_frames / self.sample_rate_hz:.3f} s"
             reason = f"libsndfile at {position_s:.3f} s{promise}: {error.error_string}"
             self.findings.append(Finding(status, reason, passing=status is Status.IO_ERROR))
-            return frames, False
-        if opened.span is not None and opened.span.error is not None:
-            self.findings.append(from_os_error(opened.span.error))
-            return frames, False
+            # What a decoder makes of a read that failed may be no sound of the file: the whole block is left out, as it will be
+            # read again.
+            return (0 if status is Status.IO_ERROR else frames), False
+        if self._broke_off(opened):
+            return 0, False
         room = opened.frames_max - self.decoded_frames
         if frames > room:
             reason = f"the decoder gives more than {opened.frames_max / self.sample_rate_hz:.3f} s of sound, which {opened.size_bytes} bytes"
             self.findings.append(Finding(Status.CORRUPT, f"{reason} cannot hold; the rest is left out"))
             return room, False
         return frames, frames > 0
+
+    def _broke_off(self, opened: OpenSound) -> bool:
+        """Note what went wrong below the decoder, if anything did. An error of the program itself is raised."""
+        error = opened.span.error if opened.span is not None else None
+        if error is None:
+            return False
+        if not isinstance(error, OSError):
+            raise error
+        self.findings.append(from_os_error(error))
+        return True
 
     def _remove_nonfinite(self, values: Float32) -> None:
         """Set what is no sound to zero, in place. NaN fails both comparisons."""

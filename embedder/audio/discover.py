@@ -82,7 +82,11 @@ def find_audio(src: str, problems: list[Problem] | None = None) -> Iterator[Foun
 
 
 def _find_objects(src: str, problems: list[Problem]) -> Iterator[FoundFile]:
-    """Yield the audio objects below an address, in the order of their keys' bytes: what a walk of the same folder would find."""
+    """Yield the audio objects below an address, in the order of their keys' bytes.
+
+    They are those that a walk of the same folder would find, and not always in its order: a walk takes a folder whole where its name
+    comes, among keys ``a.wav`` comes before ``a/b.wav``. Nothing that is made of them depends on it.
+    """
     from embedder.remote import RemoteError, as_error, list_below, object_at
 
     found = object_at(src)

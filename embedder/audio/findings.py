@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedder.remote.faults import RemoteError
+from embedder.remote.faults import RemoteError, access_lost
 from sonotheque.core.outcome import Status
 from sonotheque.core.passing import is_gone, is_passing
 
@@ -51,7 +51,14 @@ def from_os_error(error: OSError) -> Finding:
 
     A file that is gone is ``vanished``, an object that has been replaced ``changed``; everything else (EIO, ESTALE, EACCES ...)
     is ``io_error``, which a later run tries again.
+
+    Raises
+    ------
+    Unavailable
+        ``access_lost``, if credentials have expired or been taken back: that says nothing of the file.
     """
+    if isinstance(error, RemoteError) and error.kind in ("expired", "lost"):
+        raise access_lost(error) from error
     words = error.strerror or str(error)
     code = errno.errorcode.get(error.errno or 0, "OSError")
     if isinstance(error, RemoteError) and error.kind == "changed":

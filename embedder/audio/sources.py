@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from embedder.audio.findings import Refused
+from sonotheque.core.errors import SonothequeError
 from sonotheque.core.outcome import Status
 from sonotheque.core.places import is_object, join
 from sonotheque.core.recording import SourceFile
@@ -32,16 +34,16 @@ class ByteSpan:
 
     Attributes
     ----------
-    error : OSError or None
-        What went wrong in a read; kept here, because exceptions do not cross libsndfile's callbacks. Nothing is read after it:
-        what came later would look like the sound that should have come here.
+    error : Exception or None
+        What went wrong in a read, of whatever kind; kept here, because exceptions do not cross libsndfile's callbacks. Nothing is
+        read after it: what came later would look like the sound that should have come here.
     """
 
     def __init__(self, file: BinaryIO, offset: int, size: int, header: bytes = b"") -> None:
         self._file = file
         self._offset, self._header, self._position = offset, header, 0
         self._size = len(header) + size
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move, and return the new position."""
@@ -69,7 +71,8 @@ class ByteSpan:
                 if not got:
                     break
                 done += got
-        except OSError as error:
+        except (OSError, SonothequeError, RuntimeError, ValueError, CancelledError) as error:
+            # Whoever reads on raises it: inside libsndfile it would be lost, and the file seem to end.
             self.error = error
         self._position += done
         return done

@@ -102,11 +102,15 @@ class WindowStream:
                     resampler = self._resampler(reader)
                 self._note_sound(block, reader.decoded_frames)
                 yield from self._frame(self._timed_resample(resampler, block), resampler)
-            if resampler is not None:
+            # After a fault of the disk this is not the sound's end: what flushing and padding give would be taken for true windows
+            # by whoever reads on from here in another try.
+            broken = any(finding.status is Status.IO_ERROR for finding in reader.findings)
+            if resampler is not None and not broken:
                 yield from self._frame(self._timed_resample(resampler, None), resampler)
-        for window in self._framer.finish(keep_zero_tail=not self._has_zero_tail()):
-            self.n_windows += 1
-            yield window
+        if not broken:
+            for window in self._framer.finish(keep_zero_tail=not self._has_zero_tail()):
+                self.n_windows += 1
+                yield window
         self._summary = self._summarise(self._framer.n_dropped)
 
     def _frame(self, samples: Float32, resampler: Resampler) -> Iterator[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -18,9 +19,14 @@ from embedder.recorders.sites import SiteRule, site_of
 from embedder.recorders.times import resolve_time
 from sonotheque.core.clock import ClockReading, load_zone
 from sonotheque.core.deployments import Deployment, DeploymentTable, Match
-from sonotheque.core.errors import SonothequeError
+from sonotheque.core.errors import SonothequeError, Unavailable
+from sonotheque.core.passing import is_passing
+from sonotheque.core.places import join
 from sonotheque.core.recording import Recording, RecordingTime, SourceFile
 from sonotheque.core.site import clean_site
+
+_WAITS_S = (0.1, 0.5, 2.0)  # before each further try of a header whose disk failed
+_UNREAD_MOST = 3  # so many bad sectors are a few files' misfortune; more of them are a disk that is gone
 
 
 class Describer:
@@ -41,7 +47,8 @@ class Describer:
         From :func:`load_times`: the last word on when a file starts.
     opened : callable, optional
         Gives the bytes of a file below a root, where that may be another place than a folder of this machine. A
-        :class:`SonothequeError` of it is raised; an ``OSError`` leaves the header unread.
+        :class:`SonothequeError` of it is raised; an ``OSError`` leaves the header unread. One that may pass is met with more tries
+        first; if these are in vain the file has the issue ``header_not_read``, and from the fourth such file on it is ``Unavailable``.
 
     Raises
     ------
@@ -67,6 +74,7 @@ class Describer:
         self.deployments = deployments
         self.times = times or {}
         self._opened = opened or _on_disk
+        self._unread: set[str] = set()
 
     def describe(self, root: str, source: SourceFile) -> Recording:
         """Return what is known of a file before it is decoded.
@@ -104,8 +112,11 @@ class Describer:
             match = self.deployments.match(source.path, time_at, name.prefix if name else "")
         deployment = match.deployment
         time = time_at(deployment)
-        if match.issue:
-            time = replace(time, issues=(*time.issues, match.issue))
+        more = [match.issue] if match.issue else []
+        if source.path in self._unread:
+            more.append("header_not_read")
+        if more:
+            time = replace(time, issues=(*time.issues, *more))
         site = clean_site(deployment.site) if deployment and deployment.site else ""
         return Recording(
             source,
@@ -117,20 +128,42 @@ class Describer:
         )
 
     def _read_header(self, root: str, source: SourceFile) -> tuple[RiffFacts | None, float]:
-        try:
-            with self._opened(root, source) as handle:
-                riff = read_riff_from(handle)
-                return riff, length_s(handle, riff)
-        except SonothequeError:
-            raise
-        except (OSError, ValueError):  # gone, no permission, a folder, a pipe; a NUL in the path
-            return None, 0.0
+        for tries in range(len(_WAITS_S) + 1):
+            try:
+                with self._opened(root, source) as handle:
+                    riff = read_riff_from(handle)
+                    return riff, length_s(handle, riff)
+            except SonothequeError:
+                raise
+            except OSError as error:  # gone, no permission, a folder, a pipe
+                if not is_passing(error):
+                    return None, 0.0
+                self._count_unread(root, source, error, is_last=tries == len(_WAITS_S))
+            except ValueError:  # a NUL in the path
+                return None, 0.0
+            if tries < len(_WAITS_S):
+                time.sleep(_WAITS_S[tries])
+        return None, 0.0
+
+    def _count_unread(self, root: str, source: SourceFile, error: OSError, *, is_last: bool) -> None:
+        if is_last:
+            self._unread.add(source.path)
+            if len(self._unread) > _UNREAD_MOST:
+                raise _unread(root, source, error, len(self._unread)) from error
 
     def _zones(self, deployment: Deployment | None) -> tuple[ZoneInfo | None, ZoneInfo | None]:
         if deployment is None:
             return self.zone, self.clock_zone
         # Each is looked up by itself: a table that has the sites' zones need not repeat how the clocks were set.
         return deployment.zone or self.zone, deployment.clock_zone or self.clock_zone
+
+
+def _unread(root: str, source: SourceFile, error: OSError, files: int) -> Unavailable:
+    """Return the error of a disk that fails: planned without their headers, recordings would lose times and places for good."""
+    return Unavailable(
+        f"{join(root, source.path)}: its header could not be read in {len(_WAITS_S) + 1} tries ({error.strerror or error}), and it is the "
+        f"{files}th such file. See to the disk or the network and run the same command again: nothing was planned without them"
+    )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ ISSUES: Final[dict[str, str]] = {
     AMBIGUOUS: "this wall-clock time happened twice (end of summer time); the first one was taken",
     NONEXISTENT: "this wall-clock time never happened (start of summer time)",
     "header_and_name_differ": "header and file name disagree by what no time zone explains; the header was taken",
+    "header_not_read": "the disk failed while the header was read; the file's name and the tables alone speak",
     "clock_not_set": "the recorder's clock was not set",
     "implausible_year": "the year cannot be right",
     "outside_deployments": "its folder or prefix is a deployment's, its time is outside the deployment",

@@ -22,6 +22,8 @@ DELAYS_S: Final = (
     4.0,
 )  # before the second try ... the sixth; a byte more than before begins the count anew
 _TRIES_MAX: Final = 100  # of one range, however little comes each time
+# Of all tries of one range: with the one that may be under way at its end less than the time after which a part counts as stuck.
+DEADLINE_S: Final = 90.0
 _PAGE: Final = 1000  # as many as S3 gives
 _REFUSED: Final = frozenset({"forbidden", "expired"})
 _LIBRARIES: Final = {"s3": "s3fs", "gs": "gcsfs"}
@@ -35,6 +37,7 @@ class _Doors:
         self._lock = threading.Lock()
         self._clients: dict[tuple[object, ...], StoreClient] = {}
         self._public: set[tuple[str, str]] = set()
+        self._readable: dict[tuple[str, str], str] = {}  # of each bucket the object that was read last
 
     def client(self, url: str, *, anonymous: bool) -> StoreClient:
         scheme = scheme_of(url)
@@ -48,8 +51,15 @@ class _Doors:
     def ask(self, url: str, request: Callable[[StoreClient], _Value]) -> _Value:
         """Ask with what credentials there are; a bucket that refuses those, or wants none, without."""
         bucket = scheme_of(url), bucket_and_key(url)[0]
-        if bucket in self._public or os.environ.get(ANONYMOUS, "") not in ("", "0"):
+        if os.environ.get(ANONYMOUS, "") not in ("", "0"):
             return request(self.client(url, anonymous=True))
+        if bucket in self._public:
+            try:
+                return request(self.client(url, anonymous=True))
+            except RemoteError as error:
+                if error.kind not in _REFUSED:
+                    raise
+                self._public.discard(bucket)  # open in parts only, or no longer
         try:
             return request(self.client(url, anonymous=False))
         except RemoteError as error:
@@ -64,6 +74,23 @@ class _Doors:
             raise refused from error
         self._public.add(bucket)
         return value
+
+    def note_read(self, url: str) -> None:
+        """Remember that an object could be read."""
+        bucket, key = bucket_and_key(url)
+        self._readable[scheme_of(url), bucket] = key
+
+    def is_lost(self, url: str) -> bool:
+        """Tell whether the object of the same bucket that was read last may not be read any more either."""
+        scheme, (bucket, _) = scheme_of(url), bucket_and_key(url)
+        key = self._readable.get((scheme, bucket))
+        if key is None:
+            return False
+        try:
+            self.ask(f"{scheme}://{bucket}/{key}", lambda client: client.facts(bucket, key))
+        except RemoteError as error:
+            return error.kind in _REFUSED
+        return False
 
 
 _DOORS = _Doors()
@@ -84,16 +111,18 @@ def _make_client(url: str, scheme: str, *, anonymous: bool) -> StoreClient:
 
 def _patiently(url: str, request: Callable[[StoreClient], _Value], came: Callable[[], int] = lambda: 0) -> _Value:
     """Return what a request gives; ``came`` says how many bytes there are, so that progress is told from standing still."""
-    failed, had = 0, came()
+    failed, had, began = 0, came(), time.monotonic()
     for tries in range(1, _TRIES_MAX + 1):
         try:
             return _DOORS.ask(url, request)
         except RemoteError as error:
             failed = 1 if came() > had else failed + 1
             had = came()
+            if error.kind == "forbidden" and _DOORS.is_lost(url):
+                raise RemoteError("lost", url, error.detail) from error
             if error.kind != "passing":
                 raise
-            if failed > len(DELAYS_S) or tries == _TRIES_MAX:
+            if failed > len(DELAYS_S) or tries == _TRIES_MAX or time.monotonic() - began > DEADLINE_S:
                 raise RemoteError("passing", url, f"{error.detail} (tried {tries} times)") from error
         time.sleep(DELAYS_S[failed - 1] * random.uniform(0.5, 1.5))
     raise AssertionError("the last try returns or raises")
@@ -110,7 +139,9 @@ def look_at(url: str) -> ObjectFacts:
     bucket, key = bucket_and_key(url)
     if not key:
         raise RemoteError("absent", url, "is a whole bucket and no object")
-    return _patiently(url, lambda client: client.facts(bucket, key))
+    found = _patiently(url, lambda client: client.facts(bucket, key))
+    _DOORS.note_read(url)
+    return found
 
 
 def fetch(url: str, start: int, stop: int, version: str = "") -> bytes:
@@ -136,6 +167,7 @@ def fetch(url: str, start: int, stop: int, version: str = "") -> bytes:
             client.fetch(bucket, key, start + len(data), stop, version, data)
 
     _patiently(url, go_on, came=lambda: len(data))
+    _DOORS.note_read(url)
     return bytes(data)
 
 

@@ -57,18 +57,18 @@ class BlockCache:
         self._blocks: OrderedDict[Block, Future[bytes]] = OrderedDict()
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="remote")
 
-    def read(self, block: Block) -> bytes:
-        """Return a block's bytes.
+    def read(self, block: Block, begun: Future[bytes] | None = None) -> bytes:
+        """Return a block's bytes, from what :meth:`begin` gave if that was asked before: the block may have made room since.
 
         Raises
         ------
         RemoteError
             What fetching it raised; the block is then fetched anew when it is asked for again.
         """
-        future = self.begin(block)
+        future = begun or self.begin(block)
         try:
             return future.result()
-        except OSError:
+        except BaseException:
             self._forget(block, future)
             raise
 
@@ -83,9 +83,9 @@ class BlockCache:
                 self.held_bytes += block.stop - block.start
             self._blocks.move_to_end(block)
             while self.held_bytes > self.limit_bytes and len(self._blocks) > 1:
-                old, waiting = self._blocks.popitem(last=False)
+                # Not cancelled: another reader may wait for it, who would find no bytes.
+                old, _ = self._blocks.popitem(last=False)
                 self.held_bytes -= old.stop - old.start
-                waiting.cancel()
             return future
 
     def _forget(self, block: Block, future: Future[bytes]) -> None:

@@ -11,12 +11,13 @@ from typing import Final, Literal
 
 from sonotheque.core.errors import Invalid, NotFound, Refused, SonothequeError, Unavailable
 
-Kind = Literal["absent", "forbidden", "expired", "region", "changed", "passing"]
+Kind = Literal["absent", "forbidden", "expired", "lost", "region", "changed", "passing"]
 
 _NUMBERS: Final[dict[Kind, int]] = {
     "absent": errno.ENOENT,
     "forbidden": errno.EACCES,
     "expired": errno.EPERM,
+    "lost": errno.EPERM,
     "region": errno.EINVAL,
     "changed": errno.EINVAL,
     "passing": errno.EIO,
@@ -27,6 +28,8 @@ _REMEDIES: Final[dict[Kind, str]] = {
     "GOOGLE_APPLICATION_CREDENTIALS); a public bucket needs none",
     "expired": "sign in again (aws sso login, gcloud auth application-default login, or a new AWS_SESSION_TOKEN) and run the same "
     "command again: what is done stays done",
+    "lost": "what could be read before may not be read any more: see to the account's rights and run the same command again: what is "
+    "done stays done",
     "region": "say the bucket's region in AWS_DEFAULT_REGION, or its server in AWS_ENDPOINT_URL",
     "changed": "run again, and it is read as it is now",
     "passing": "run the same command again later: what is done stays done",
@@ -39,8 +42,8 @@ class RemoteError(OSError):
     Parameters
     ----------
     kind : str
-        ``absent``, ``forbidden``, ``expired`` (credentials), ``region``, ``changed`` (another object has its name now), or
-        ``passing``: worth another try.
+        ``absent``, ``forbidden``, ``expired`` (credentials), ``lost`` (forbidden, and so is what could be read before),
+        ``region``, ``changed`` (another object has its name now), or ``passing``: worth another try.
     url : str
     detail : str
         In the store's own words.
@@ -63,7 +66,14 @@ def as_error(error: RemoteError) -> SonothequeError:
         return Refused(message, kind="forbidden")
     if error.kind == "expired":
         return Refused(message, kind="unauthorized")
+    if error.kind == "lost":
+        return access_lost(error)
     return Invalid(message) if error.kind == "region" else Unavailable(message)
+
+
+def access_lost(error: RemoteError) -> Unavailable:
+    """Return the error that ends a run: no other recording could be read either, so none is to blame."""
+    return Unavailable(f"{error.url}: {error.detail}; {_REMEDIES[error.kind]}", kind="access_lost")
 
 
 def needs_extra(url: str, library: str, why: ImportError) -> Unavailable:

@@ -103,7 +103,7 @@ class RangeFile(io.RawIOBase):
                 if later * self._block_bytes < self._size:
                     self._cache.begin(self._range(later))
         try:
-            self._held, self._last = self._cache.read(self._range(index)), index
+            self._held, self._last = self._cache.read(self._range(index), wanted), index
         except RemoteError as error:
             self.error = error
             raise

@@ -26,7 +26,7 @@ from embedder.remote.facts import ObjectFacts, Page
 from embedder.remote.faults import Kind, RemoteError
 
 _PIECE_BYTES: Final = 1 << 16
-_DEADLINE_S: Final = 180.0
+_DEADLINE_S: Final = 60.0  # of one request; what has come of a range by then stays
 _CONFIG: Final = {
     "connect_timeout": 10,
     "read_timeout": 30,
@@ -119,8 +119,11 @@ class S3Client:
         async def read(s3: Any) -> None:
             answer = await s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", **pinned)
             async with answer["Body"] as body:
-                while piece := await body.read(_PIECE_BYTES):
+                _require(answer, f"s3://{bucket}/{key}", start, version)
+                left = stop - start
+                while left and (piece := await body.read(min(_PIECE_BYTES, left))):
                     into.extend(piece)
+                    left -= len(piece)
 
         self._ask(bucket, key, read)
 
@@ -135,9 +138,25 @@ class S3Client:
             raise
         except RecursionError as error:  # botocore follows every redirect, and this server redirects to itself
             raise RemoteError("region", f"s3://{bucket}/{key}".rstrip("/"), "is redirected round and round") from error
-        except (TimeoutError, BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError) as error:
             raise _fault(error, f"s3://{bucket}/{key}".rstrip("/"), anonymous=self._anonymous) from error
         return value
+
+
+def _require(answer: dict[str, Any], url: str, start: int, version: str) -> None:
+    """Refuse the bytes of another version, or of another place: not every server that speaks S3 heeds ``If-Match`` and ``Range``."""
+    found = _version(answer)
+    if version and found and found != version:
+        raise RemoteError("changed", url, "another object has this name now")
+    told = answer.get("ContentRange", "")
+    if not told.startswith(f"bytes {start}-") and (told or start):
+        raise RemoteError(
+            "passing", url, f"asked from byte {start} on, the server answers {told or 'from the first on'}"
+        )
+
+
+def _version(answer: dict[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"')
 
 
 def _facts_of(key: str, answer: dict[str, Any]) -> ObjectFacts:
@@ -145,7 +164,7 @@ def _facts_of(key: str, answer: dict[str, Any]) -> ObjectFacts:
 
 
 def _facts(key: str, size_bytes: int, item: dict[str, Any]) -> ObjectFacts:
-    return ObjectFacts(key, size_bytes, item["LastModified"], item.get("ETag", "").strip('"'))
+    return ObjectFacts(key, size_bytes, item["LastModified"], _version(item))
 
 
 def _code(error: ClientError) -> str:

@@ -16,6 +16,7 @@ from search_api.boards.processes import ProcessMark
 from search_api.boards.records import CANCELLED, FAILED, TAKEN, Record
 from search_api.boards.telling import Teller
 from sonotheque.core.errors import SonothequeError
+from sonotheque.core.own import claim_process
 
 _PATIENCE_S: Final = 5.0
 _NICE: Final = 10  # questions to the archive go before long work
@@ -67,4 +68,5 @@ def _do(record: Record, attempt: int, job: dict[str, object]) -> int:
 
 
 if __name__ == "__main__":
+    claim_process()
     sys.exit(main(sys.argv[1:]))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sonotheque.cli.children import Child
 from sonotheque.cli.output import document, say, table, tell
-from sonotheque.core.errors import EXIT_FILES_FAILED, EXIT_OK, EXIT_STOPPED, Damaged, SonothequeError
+from sonotheque.core.errors import EXIT_FILES_FAILED, EXIT_OK, EXIT_STOPPED, Conflict, Damaged, SonothequeError
 
 if TYPE_CHECKING:
     from cluster.job import JobFolder
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from cluster.sites import SiteFolders, SiteSum
 
 STORE: Final = "store"
+_SIGNALLED: Final = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 REPORT, SITES, SUMMARY, LOG = "report.csv", "sites.csv", "summary.json", "run.log"
 
 
@@ -56,6 +61,10 @@ class Batch:
 
     def go(self) -> int:
         """Run it, and return its exit code."""
+        with _alone(self.out):
+            return self._go()
+
+    def _go(self) -> int:
         from cluster.keeper import new_keeper
 
         keeper = new_keeper(self.out, store=self.out / STORE, log=self.log)
@@ -65,8 +74,10 @@ class Batch:
         except KeyboardInterrupt:
             tell("sonotheque: stopped; what was committed stays")
             code = EXIT_STOPPED
-        except SonothequeError as error:
-            keeper.say(stage="done", exit_code=error.exit_code)
+        except BaseException as error:
+            with contextlib.suppress(SonothequeError, OSError):  # what ended it (a full disk) may refuse this too
+                code = error.exit_code if isinstance(error, SonothequeError) else 1
+                keeper.say(stage="done", exit_code=code)
             raise
         keeper.say(stage="done", exit_code=code)
         return code
@@ -79,10 +90,12 @@ class Batch:
                 tell(line)
         before = job_numbers(self.store)
         code, said = self._child.run(self._embedding(), capture=self.as_json)
+        if self._child.told and code in _SIGNALLED:  # it came before or after the time in which a run heeds it
+            code = EXIT_STOPPED
         begun = [number for number in job_numbers(self.store) if number not in before]
         if not begun:  # it has told why
-            if self.as_json and said:
-                document(json.loads(said))
+            if self.as_json:
+                document(_document_of(said, code))
             return code
         job = JobFolder(self.store, begun[-1])
         if code in (EXIT_OK, EXIT_FILES_FAILED) and not self._child.told:
@@ -129,9 +142,8 @@ class Batch:
         from cluster.status import job_report
 
         sums = site_sums(job, self.sites.sites)
-        aside = self.out / f".{os.getpid()}.{REPORT}"
-        rows = export_rows(read_rows(job.path), aside)
-        aside.replace(self.out / REPORT)
+        with _written(self.out / REPORT) as aside:
+            rows = export_rows(read_rows(job.path), aside)
         write_sites(sums, self.out / SITES)
         told = {
             "exit_code": code,
@@ -146,15 +158,58 @@ class Batch:
             "sites_table": str(self.out / SITES),
             "summary": job_report(self.store, job.number),
         }
-        aside = self.out / f".{os.getpid()}.{SUMMARY}"
-        aside.write_text(json.dumps(told, indent=2, ensure_ascii=True), encoding="ascii")
-        aside.replace(self.out / SUMMARY)
+        with _written(self.out / SUMMARY) as aside:
+            aside.write_text(json.dumps(told, indent=2, ensure_ascii=True), encoding="ascii")
         if self.as_json:
             document(told)
             return
         say("\n".join(["", *sums_lines(sums), f"report of {rows:,} recordings: {self.out / REPORT}"]))
         if code == EXIT_STOPPED:
             say("go on with the same command: only what is missing is embedded")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold an output folder; the kernel gives it back when the process dies. Where there are no locks, the note alone tells."""
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    f"another batch works on {out}. `sonotheque status --store {out / STORE}` shows it; "
+                    f"`sonotheque stop --store {out / STORE}` ends it",
+                    kind="busy",
+                ) from None
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    """Give a file beside a target, which takes its place when it was written to its end."""
+    from store.fsops import store_errors
+
+    aside = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        with store_errors(str(target.parent)):
+            yield aside
+            aside.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _document_of(said: str, code: int) -> Any:
+    """Return what a verb said in JSON; one that was killed has said nothing, or half of it."""
+    try:
+        return json.loads(said)
+    except ValueError:
+        return {
+            "error": {"kind": "unavailable", "message": f"the run ended before it began a job, with exit code {code}"}
+        }
 
 
 def site_lines(sites: SiteFolders) -> list[str]:

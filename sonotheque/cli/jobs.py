@@ -97,14 +97,21 @@ def _say_stopped(found: dict[str, Any], store: str) -> None:
     from sonotheque.cli.output import say
 
     job = f"job {found['job']}" if found["job"] else "the run"
-    if not found["asked"]:
+    if guest := found.get("guest"):
+        said = "was asked to stop" if found["asked"] else "could not be asked yet"
+        say(
+            f"{job} {said}. Process {guest} is not a program of ours but calls it, as a notebook does: it is not ended by force. "
+            f"Interrupt it there if need be; `sonotheque status --store {store}` shows it"
+        )
+    elif not found["asked"]:
         say(f"{job} is not running: it is {found['state']}")
     elif "processes" not in found or not found["here"]:
         where = f" on {found['host']} (where alone its processes can be ended)" if found.get("host") else ""
         say(f"{job}{where} was asked to stop; it is {found['state']} now. `sonotheque status --store {store}` shows it")
     else:
-        how = "by force; parts in flight are begun again" if found["forced"] else "with its parts in flight finished"
-        say(f"{job} is {found['state']}, {how}. {found['processes']} processes have ended")
+        how = ", with its parts in flight finished" if found["processes"] else ""
+        how = ", by force; parts in flight are begun again" if found["forced"] else how
+        say(f"{job} is {found['state']}{how}. {found['processes']} processes have ended")
         say(f"  go on with: sonotheque resume --store {store}")
 
 

@@ -35,6 +35,7 @@ from sonotheque.cli import (
 from sonotheque.cli.addresses import with_normal_stores
 from sonotheque.cli.output import document, tell
 from sonotheque.core.errors import SonothequeError
+from sonotheque.core.own import claim_process
 from sonotheque.core.version import VERSION
 
 app = typer.Typer(
@@ -93,6 +94,7 @@ def root(
 
 def main() -> None:
     """Run the command line; the console script."""
+    claim_process()
     as_json = "--json" in sys.argv
     try:
         code = app(with_normal_stores(sys.argv[1:]), standalone_mode=False)

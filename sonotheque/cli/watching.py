@@ -48,7 +48,11 @@ def _stage(found: dict[str, Any]) -> str:
     """Return what a batch does after its run; empty before."""
     kept = found.get("keeper") or {}
     going = kept.get("alive") and kept["stage"] in _STAGES
-    return f"{_STAGES[kept['stage']]}, process {kept['pid']}" if going else ""
+    if going:
+        return f"{_STAGES[kept['stage']]}, process {kept['pid']}"
+    # A run that goes on holds the store itself.
+    planning = found.get("holder") and found["state"] not in ("running", "stopping")
+    return f"the next run is being planned, or the store is looked after: process {found['holder']}" if planning else ""
 
 
 class _Look:

@@ -11,7 +11,7 @@ import polars as pl
 from store import layout
 from store.catalog.files import PREDICTION_GROUP_ROWS, WINDOW_GROUP_ROWS, frame_digest, put_table
 from store.catalog.frames import UnitPlan, sites_frame, stored_frame, unit_plans
-from store.catalog.manifest import Manifest, Unit, UnitFault, manifest_of
+from store.catalog.manifest import Manifest, Unit, UnitFault, manifest_of, parts_digest
 from store.catalog.unit_rows import prediction_rows, window_rows
 from store.config import StoreConfig, temp_name
 from store.fsops import FileOps, LocalFileOps, put_new, store_errors
@@ -77,6 +77,7 @@ class CatalogBuilder:
             self._table("sites", sites_frame(recordings)),
             self._table("labels", self._labels(units)),
             tuple(units),
+            parts_digest(self.snapshot),
         )
         self._write_manifest(manifest)
         return manifest

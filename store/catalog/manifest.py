@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sonotheque.core.errors import Damaged
+from sonotheque.core.ids import digest_of
 from store import layout
 from store.fsops import FileOps, LocalFileOps
+from store.snapshots import Snapshot
 
 
 class UnitFault(Damaged):
@@ -61,6 +63,7 @@ class Manifest:
     sites: str
     labels: str
     units: tuple[Unit, ...]
+    parts: str = ""  # digest of what the snapshot lists; catalogs of earlier releases lack it
 
     @property
     def moved(self) -> frozenset[str]:
@@ -85,13 +88,24 @@ def manifest_of(value: dict[str, Any]) -> Manifest:
 
 
 def read_manifest(
-    base: str, snapshot: int, metadata: int, store_digest: str, ops: FileOps | None = None
+    base: str, snapshot: Snapshot, metadata: int, ops: FileOps | None = None, *, lenient: bool = False
 ) -> Manifest | None:
-    """Return the manifest of a snapshot and a version of the metadata; None if it must be built (again)."""
+    """Return the manifest of a snapshot and a version of the metadata; None if it must be built (again).
+
+    Its number alone does not say which snapshot: a store that is made anew at the same place counts from 1 again. ``lenient`` takes a
+    manifest that does not name its parts.
+    """
     try:
         found = manifest_of(
-            json.loads((ops or LocalFileOps()).read(f"{base}/{layout.catalog_manifest(snapshot, metadata)}"))
+            json.loads((ops or LocalFileOps()).read(f"{base}/{layout.catalog_manifest(snapshot.number, metadata)}"))
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # it is derived: what cannot be read is made again
-    return found if found.store_digest == store_digest else None
+    if found.store_digest != snapshot.store_digest:
+        return None
+    return found if found.parts == parts_digest(snapshot) or (lenient and not found.parts) else None
+
+
+def parts_digest(snapshot: Snapshot) -> str:
+    """Return a digest of what a snapshot lists."""
+    return digest_of([[p.part_id, p.sha256, list(p.superseded)] for p in snapshot.parts])

@@ -78,7 +78,7 @@ def open_catalog(
     home = state_root(root)
     places = [home, _own_folder(root)]
     for base in places:
-        found = read_manifest(base, snapshot.number, version, config.digest, ops)
+        found = read_manifest(base, snapshot, version, ops, lenient=base == root)
         if found and all(os.path.exists(f"{base}/{f}") for f in found.files):
             return Catalog(base, found, {})
     from store.catalog.build import CatalogBuilder  # polars: only for building

@@ -242,7 +242,12 @@ def test_units_finish_parts_and_pass_over_what_is_no_fault() -> None:
         text = unit.read_text(encoding="utf-8")
         assert "KillMode=mixed" in text, "workers are not to be ended before what they work for"
         assert "User=sonotheque" in text
-    assert "SuccessExitStatus=3 9" in (ROOT / "deploy" / "sonotheque-batch@.service").read_text(encoding="utf-8")
+    batch = (ROOT / "deploy" / "sonotheque-batch@.service").read_text(encoding="utf-8").splitlines()
+    assert "SuccessExitStatus=3 9" in batch
+    assert "RestartPreventExitStatus=1 2 4 5 7 8 10 143" in batch, (
+        "a stop is not undone, nor a permanent failure repeated"
+    )
+    assert {"StartLimitIntervalSec=1h", "StartLimitBurst=10"} <= set(batch[: batch.index("[Service]")])
 
 
 @pytest.mark.slow

@@ -126,6 +126,51 @@ def test_ctrl_c_is_a_stop_in_good_order(tmp_path: Path) -> None:
     assert sum(s["pending"] for s in told["sites"]) == told["summary"]["pending"] > 0
 
 
+def test_a_stop_leaves_the_report_to_be_written(tmp_path: Path) -> None:
+    """The run is asked once, and the batch that looks after it not at all."""
+    folder, out = make_sites(tmp_path / "season", days=4), tmp_path / "out"
+    env = poisoned_env(tmp_path / "slow", slow_model_s=0.6)
+    process = start_cli("run-sites", folder, out, *_HERE, env=env)
+    try:
+        wait_for(lambda: part_files(out / "store"), "a first part")
+        told = stop_now(str(out / "store"), grace_s=60)
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert (told["state"], told["forced"], process.returncode) == ("stopped", False, 9)
+    assert json.loads((out / "summary.json").read_text())["exit_code"] == 9
+    assert json.loads((out / "run-sites.json").read_text())["exit_code"] == 9
+
+
+def test_two_batches_do_not_share_an_output_folder(tmp_path: Path) -> None:
+    from sonotheque.cli.batch import _alone
+
+    with _alone(tmp_path), pytest.raises(Conflict, match="another batch works on"), _alone(tmp_path):
+        pass
+    with _alone(tmp_path):
+        pass
+
+
+def test_a_report_that_cannot_be_written_leaves_no_half_and_a_note(tmp_path: Path) -> None:
+    folder, out = make_sites(tmp_path / "season", sites=("marsh",), days=1), tmp_path / "out"
+    (out / "summary.json").mkdir(parents=True)  # nothing can take its place
+    found = batch(folder, out, *_HERE, "-q")
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert json.loads((out / "run-sites.json").read_text())["exit_code"] == 1
+    assert not [name for name in os.listdir(out) if name.startswith(".")]
+
+
+def test_what_a_killed_command_said_is_no_traceback() -> None:
+    from sonotheque.cli.batch import _document_of
+
+    for said in ("", '{"job": 1'):
+        assert "exit code 137" in _document_of(said, 137)["error"]["message"]
+    assert _document_of('{"job": 1}', 0) == {"job": 1}
+
+
 def test_it_outlives_its_terminal(tmp_path: Path) -> None:
     """Begun in a shell of a terminal that is closed, looked at from elsewhere, stopped, begun again, verified."""
     folder, out = make_sites(tmp_path / "season", days=4), tmp_path / "out"

@@ -136,13 +136,13 @@ def test_what_a_run_did_not_come_to_is_pending(store: Path, tmp_path: Path) -> N
 
 
 def test_the_table_of_sites_is_inert_and_whole(tmp_path: Path) -> None:
-    sums = [SiteSum("=1+1", 2, failed=1, failed_by_kind={"empty": 1}), SiteSum("wood", 1, hours=0.123456)]
+    sums = [SiteSum("=1+1", 2, failed=1, failed_by_kind={"empty": 1}), SiteSum("wood", 1, hours=0.123456), SiteSum("")]
     write_sites(sums, tmp_path / "sites.csv")
     rows = list(csv.DictReader((tmp_path / "sites.csv").open(encoding="utf-8")))
-    assert [r["site"] for r in rows] == ["'=1+1", "wood"]
+    assert [r["site"] for r in rows] == ["'=1+1", "wood", ""]
     assert (rows[0]["failed_by_kind"], rows[1]["hours"]) == ("empty 1", "0.1235")
     assert os.listdir(tmp_path) == ["sites.csv"]
-    assert "no recordings in: x" in sums_lines([*sums, SiteSum("x")])
+    assert "no recordings in: , x" in sums_lines([*sums, SiteSum("x")])
     assert json.dumps([s.to_json() for s in sums])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.job import JobFolder, heartbeat, new_job
+from cluster.job import JobFolder, heartbeat, new_job, store_lock
 from cluster.keeper import keeper_of, new_keeper
 from cluster.machine import process_name
 from cluster.processes import Tree, found, named
@@ -21,7 +21,7 @@ from cluster.stopping import stop_now
 from sonotheque.cli.main import app
 from tests.batch.kit import living, whole_tree
 from tests.cluster.poison import poisoned_env, write_poison
-from tests.cluster.support import cli, make_archive, part_files, run, start_cli, wait_for
+from tests.cluster.support import cli, cli_env, make_archive, part_files, run, start_cli, wait_for
 
 _STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 _PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {_STUBBORN!r}]).wait()"
@@ -117,12 +117,65 @@ def test_orphans_that_ignore_a_request_are_ended_too(tmp_path: Path) -> None:
     job.write_json("heartbeat.json", {**named(parent.pid), "state": "running"})
     tree = Tree([psutil.Process(parent.pid)])
     assert tree.seen == 2
-    parent.kill()
+    job.write_json("heartbeat.json", {**named(parent.pid), "state": "running", "own_process": True})
+    told = stop_now(str(tmp_path), grace_s=0)
     parent.wait()
-    assert [p.pid for p in tree.look()] == [child.pid]
-    child.kill()
-    wait_for(lambda: not living([child]), "its end")
+    assert (told["forced"], told["processes"], told["left"]) == (True, 2, [])
     assert not tree.look()
+    assert not living([child])
+
+
+def test_somebodys_own_process_is_asked_and_only_what_it_started_is_ended(tmp_path: Path, capsys) -> None:
+    """A notebook's kernel, in which a run was called."""
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        child = wait_for(lambda: psutil.Process(parent.pid).children(), "a child")[0]
+        job = new_job(str(tmp_path))
+        job.write_json("heartbeat.json", {**named(parent.pid), "state": "running"})
+        os.kill(parent.pid, signal.SIGSTOP)  # it does not notice its child's end, and so lives
+        told = stop_now(str(tmp_path), grace_s=0)
+        assert (told["asked"], told["forced"], told["guest"], told["left"]) == (True, True, parent.pid, [])
+        assert job.cancel_asked()
+        assert parent.poll() is None
+        assert not living([child])
+        app(["stop", "--store", str(tmp_path)], standalone_mode=False)
+        assert "is not ended by force" in capsys.readouterr().out
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+_PLANS = """
+import sys, time
+from cluster.job import store_lock
+from sonotheque.core.own import claim_process
+claim_process()
+with store_lock(sys.argv[1]):
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_still_plans_is_found_by_the_lock(tmp_path: Path) -> None:
+    from cluster.holder import holder_of
+
+    heartbeat(new_job(str(tmp_path)), "finished")
+    command = [sys.executable, "-c", _PLANS, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=cli_env())
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert job_status(str(tmp_path))["holder"] == process.pid
+        told = stop_now(str(tmp_path), grace_s=10)
+        assert (told["asked"], told["forced"], told["processes"]) == (True, False, 1)
+        assert process.wait() == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
+    assert holder_of(str(tmp_path)) is None
+    with store_lock(str(tmp_path)):
+        assert job_status(str(tmp_path))["holder"] == os.getpid()
+    assert job_status(str(tmp_path))["holder"] is None
 
 
 def test_this_process_and_those_above_it_are_spared() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,10 +22,11 @@ from cluster.guard import GuardLimits, run_guarded
 from cluster.payload import ModelChoice, TaskPayload
 from cluster.plan import pack
 from cluster.run import prepare
+from cluster.task import PartTask
 from embedder.models import load_model
 from sonotheque.core.errors import Conflict, Unavailable
 from sonotheque.core.outcome import TaskOutcome
-from store import create_config
+from store import PartWriter, create_config
 from tests.cluster.poison import write_poison
 from tests.cluster.support import make_archive, options, part_files, run, wait_for, write_wav
 
@@ -160,6 +162,24 @@ def test_the_process_does_not_outlive_its_watcher(
         os.kill(watcher.pid, signal.SIGKILL)
         watcher.wait()
     wait_for(lambda: not alive(child), "its end", timeout_s=10)
+
+
+def test_while_a_part_is_written_no_file_is_to_blame(
+    archive: Path, make_payload: MakePayload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = make_payload(archive)
+    opened: list[str] = []
+    before: list[tuple[list[str], bool]] = []
+    commit = PartWriter.commit
+
+    def noting(writer: PartWriter, entries: Any) -> Any:
+        before.append((list(opened), payload.progress_file.exists()))
+        return commit(writer, entries)
+
+    monkeypatch.setattr(PartWriter, "commit", noting)
+    PartTask(payload, load_model("placeholder"), one_by_one=True, on_file=opened.append).run()
+    names = [recording.source.path for recording in payload.part.recordings]
+    assert before == [([*names, ""], True)]
 
 
 def status_of(process: psutil.Process) -> str:

@@ -6,23 +6,32 @@ The real ones, an sshd and a SLURM, are in tests/clusters_real.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
+import socket
+import ssl
 import stat
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster, Security
+from distributed.scheduler import NoWorkerError
 
 import cluster.launching.launch
 from cluster.dask_backend import DaskBackend
+from cluster.dask_cluster import DaskWorkers
 from cluster.launching import draining
 from cluster.launching.batch import read_qstat, read_squeue
+from cluster.launching.hosts import HostWorkers
 from cluster.launching.keeping import TRIES, Keeper, Phase, Place, State
 from cluster.launching.ready import require_ready
 from cluster.payload import ModelChoice
@@ -30,7 +39,7 @@ from cluster.run import embed
 from cluster.specs.kinds import Gpu, Ssh
 from cluster.specs.read import read_cluster
 from cluster.status import job_status
-from sonotheque.core.errors import NotFound, Unavailable
+from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from tests.cluster.support import cli_env, make_archive, options, part_files, run, wait_for
 from tests.clusters_real.kit_ssh import free_port
 
@@ -133,6 +142,72 @@ def test_progress_makes_ends_forgotten() -> None:
     assert len(farm.made) > TRIES * 2
 
 
+@pytest.mark.parametrize("seconds_a_part", [3, 1000])
+def test_a_place_that_refuses_is_not_tried_more_often_because_others_work(seconds_a_part: int) -> None:
+    farm = Farm(1)
+    farm.keeper = Keeper(
+        [farm.make, lambda: FakePlace("bad", "Permission denied")],
+        farm.watch,
+        lambda: 1,
+        1,
+        300.0,
+        clock=lambda: farm.now,
+    )
+    asyncio.run(farm.keeper.begin())
+    farm.made[-1].state = State(Phase.RUNNING)
+    farm.keeper.in_flight = 8
+    for second in range(3600):
+        if second % seconds_a_part == 0:
+            farm.keeper.progressed()
+        farm.look(1.0)
+    told = [text for text in farm.told if text.startswith("bad")]
+    assert told[0] == "bad: not started: Permission denied"
+    assert told[1:] in (["bad: not started: Permission denied (10 times by now)"], []), "once, and then with a count"
+    assert farm.keeper._said[told[0]] <= 25
+    assert farm.keeper.trouble is None
+
+
+def test_a_place_that_ran_for_a_while_is_started_again_at_once_and_told_each_time() -> None:
+    farm = Farm(1)
+    farm.keeper.in_flight = 8
+    for number in range(1, 8):
+        farm.made[-1].state = State(Phase.RUNNING)
+        farm.look(1.0)
+        farm.keeper.progressed()
+        farm.look(30.0)
+        farm.end(number)
+        farm.look(1.0)
+        farm.look(1.1)
+        assert len(farm.made) == number + 1
+    assert [text for text in farm.told if "ended" in text] == [f"job {n}: ended, over" for n in range(1, 8)]
+    farm.end(8)
+    farm.look(1.0)
+    assert farm.keeper._slots[0].failures == 1, "this one ended before it had run"
+
+
+def test_a_connection_that_is_gone_when_it_is_shut() -> None:
+    closed = []
+
+    class Gone:
+        def terminate(self) -> None:
+            raise OSError("Channel not open")
+
+        kill = terminate
+
+        def close(self) -> None:
+            closed.append(self)
+
+    async def scene() -> None:
+        place = HostWorkers(Ssh(scheduler="tcp://a:1", hosts=("b",)), "b")
+        place.proc = place.connection = Gone()
+        place._reading = asyncio.create_task(asyncio.sleep(60))
+        await place.shut()
+        place._reading.cancel()
+
+    asyncio.run(scene())
+    assert closed
+
+
 def test_the_next_start_waits_longer_each_time() -> None:
     farm = Farm(1, refuses="Invalid partition")
     farm.look(0.5)
@@ -233,6 +308,7 @@ def test_a_draining_worker_ends_its_task_and_takes_no_other() -> None:
             threads_per_worker=1,
             processes=False,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             protocol="tcp://",
             silence_logs=50,
         ) as small,
@@ -326,8 +402,8 @@ def test_a_run_on_pbs_submits_follows_and_cancels(
 
 
 _KUBECTL = '''#!{python}
-"""A Kubernetes of one file: `apply` runs the commands of the manifests on this machine."""
-import os, signal, subprocess, sys
+"""A Kubernetes of one file: `create` runs the commands of the manifests on this machine."""
+import json, os, signal, subprocess, sys
 from pathlib import Path
 import yaml
 here, words, python = Path({folder!r}), sys.argv[2:], sys.executable
@@ -335,7 +411,7 @@ with (here / "calls").open("a") as calls:
     calls.write(" ".join(words) + "\\n")
 pids = [int(p) for p in (here / "pids").read_text().split()] if (here / "pids").exists() else []
 port = {port!r}
-if words[0] == "apply":
+if words[0] == "create":
     text = sys.stdin.read()
     (here / "applied.yaml").write_text(text)
     for job in [d for d in yaml.safe_load_all(text) if d["kind"] == "Job"]:
@@ -348,12 +424,14 @@ if words[0] == "apply":
             pids.append(subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)
     (here / "pids").write_text(" ".join(map(str, pids)))
-elif words[0] == "get" and words[1] == "pods":
-    print("True", end="")
+elif words[0] == "get":
+    ready = {{"conditions": [{{"type": "Ready", "status": "True"}}]}}
+    items = [{{"kind": "Job"}}, {{"kind": "Pod", "status": ready}}] if pids else []
+    print(json.dumps({{"items": items}}))
 elif words[0] == "port-forward":
     print("Forwarding from 127.0.0.1:" + port + " -> 8786", flush=True)
     signal.pause()
-elif words[0] == "delete" and "-" in words:
+elif words[0] == "delete":
     for pid in pids:
         try:
             os.killpg(pid, signal.SIGTERM)
@@ -373,7 +451,7 @@ def test_a_run_in_pods_creates_and_deletes_them(
     assert (report.state, report.failed) == ("finished", 0)
     assert part_files(tmp_path / "store") == clean
     calls = (state / "calls").read_text("utf-8").splitlines()
-    assert [call.split()[0] for call in calls] == ["get", "delete", "apply", "get", "port-forward", "delete"]
+    assert [call.split()[0] for call in calls] == ["get", "create", "get", "port-forward", "delete"]
     documents = list(yaml.safe_load_all((state / "applied.yaml").read_text("utf-8")))
     assert [d["kind"] for d in documents] == ["Service", "Job", "Job"]
 
@@ -400,6 +478,17 @@ def test_each_gpu_gets_a_process_that_sees_it_alone(tmp_path: Path, programs: Ca
         info = backend._live.scheduler_info(n_workers=-1)["workers"].values()
         assert {w["memory_limit"] for w in info} == {1 << 30}
         assert set(backend._live.nthreads().values()) == {1}
+        cluster_of = backend._workers._started
+        assert isinstance(cluster_of, cluster.launching.launch.Launched)
+        processes = cluster_of._dask
+        assert processes is not None
+        assert set(processes.workers) == {"gpu-0", "gpu-3"} == {worker["name"] for worker in info}
+        gone = processes.workers.pop("gpu-0")  # what Dask does with a process that stays away
+        processes.sync(gone.close)
+        wait_for(lambda: len(backend._live.nthreads()) == 1, "one to be gone")
+        cluster_of._kept_at = float("-inf")
+        backend._workers.check()
+        wait_for(lambda: len(backend._live.nthreads()) == 2, "another in its place")
     finally:
         backend.close()
     with pytest.raises(NotFound, match=r"devices: GPU 1 is not on this machine; .* has 0, 3"):
@@ -413,6 +502,71 @@ def test_a_scheduler_address_that_is_not_ours(
     file = written(tmp_path, kind="gpu", scheduler="tcp://192.0.2.1:8786", devices=[0])
     with pytest.raises(Unavailable, match=r"no scheduler can listen at tcp://192\.0\.2\.1:8786 on this machine"):
         embed(options(archive, tmp_path / "store", cluster=file))
+
+
+def test_only_an_address_that_is_refused_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Exception] = []
+
+    def failing(**_: object) -> None:
+        raise RuntimeError("Cluster failed to start") from told[-1]
+
+    monkeypatch.setattr(cluster.launching.launch, "SpecCluster", failing)
+    spec = Gpu(scheduler="tcp://127.0.0.1:1", devices=(0,))
+
+    def start() -> None:
+        cluster.launching.launch.scheduler_here(spec, Security(), {})
+
+    told.append(OSError(errno.EADDRINUSE, "Address already in use"))
+    with pytest.raises(Unavailable, match="no scheduler can listen"):
+        start()
+    told.append(ssl.SSLError("no start line"))
+    with pytest.raises(Invalid, match=r"files below tls cannot be used: .*no start line"):
+        start()
+    told.append(ImportError("a fault of the program"))
+    with pytest.raises(RuntimeError, match="failed to start"):
+        start()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KilledWorker("load", SimpleNamespace(address="tcp://a:1"), 2),
+        NoWorkerError("load", 1.0),
+    ],
+)
+def test_workers_that_end_over_the_model_are_told_so(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead:
+        def submit(self, *_: object, **__: object) -> Dead:
+            return self
+
+        def register_plugin(self, _: object) -> None:
+            return None
+
+        def result(self) -> None:
+            raise error
+
+    backend = DaskBackend(ModelChoice("placeholder"), job=1)
+    monkeypatch.setattr(backend._workers, "start", Dead)
+    with pytest.raises(Unavailable, match=r"ended while they loaded the model placeholder: .*memory.*weights"):
+        backend.start()
+
+
+def test_workers_of_this_machine_do_not_ask_for_dasks_usual_port() -> None:
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # somebody has it already
+            other.bind(("127.0.0.1", 8787))
+            other.listen()
+        workers = DaskWorkers(1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Port 8787 is already in use")
+            client = workers.start()
+        try:
+            assert len(client.nthreads()) == 1
+            assert isinstance(workers._started, LocalCluster)
+            listening = workers._started.scheduler.http_server._sockets.values()
+            assert {found.getsockname()[0] for found in listening} == {"127.0.0.1"}
+        finally:
+            workers.close()
 
 
 def test_a_run_that_is_stopped_while_it_waits(

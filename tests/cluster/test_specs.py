@@ -237,6 +237,16 @@ def test_a_pbs_script(tmp_path: Path) -> None:
     assert "#PBS -j oe -o /l/\n" in many
 
 
+def test_a_logs_folder_with_a_blank(tmp_path: Path) -> None:
+    """As sbatch reads a line of options; qsub knows no quotes."""
+    script = slurm_script(read(tmp_path, SLURM + "logs: /my logs/it's\n"))
+    (line,) = [line for line in script.splitlines() if "--output" in line]
+    assert shlex.split(line.removeprefix("#SBATCH ")) == ["--output=/my logs/it's/sonotheque-%j.log"]
+    text = "kind: pbs\nscheduler: tcp://a:1\nwalltime: 0:10:00\n"
+    with pytest.raises(Invalid, match=r"line 4: logs is '/my logs'; expected a path from the root without blanks"):
+        read(tmp_path, text + "logs: /my logs\n")
+
+
 @each_kind
 def test_what_is_printed_is_a_program_that_a_shell_reads(kind: str) -> None:
     steps = steps_of(read_cluster(EXAMPLES / f"{kind}.yaml"))

@@ -30,7 +30,12 @@ COMMIT = """
 import os, sys, pathlib
 folder = pathlib.Path(sys.argv[1]) / "embeddings" / "site=a" / "date=2024-05-01"
 folder.mkdir(parents=True, exist_ok=True)
-def commit(): (folder / f"part-{len(list(folder.iterdir())):032x}.parquet").touch()
+def commit():
+    (folder / f"part-{len(list(folder.iterdir())):032x}.parquet").touch()
+    job = pathlib.Path(sys.argv[1], "jobs", str(life + 1))
+    job.mkdir(exist_ok=True)
+    with (job / "events.jsonl").open("a") as file: file.write('{"event": "part"}\\n{"torn')
+def foreign(): (folder / f"part-f{len(list(folder.iterdir())):031x}.parquet").touch()
 lives = pathlib.Path(sys.argv[1]) / "lives"
 life = int(lives.read_text()) if lives.exists() else 0
 lives.write_text(str(life + 1))
@@ -132,6 +137,20 @@ def test_restarts_without_a_new_part_are_counted_and_progress_begins_the_count_a
     assert supervisor(store, "end(True)", restarts=0).run().code == 6
 
 
+def test_parts_that_others_commit_are_no_progress(store: Path) -> None:
+    assert supervisor(store, "foreign()\nend(True)", restarts=2).run().code == 6
+    assert lives(store) == 1 + 2
+    assert {e["new_parts"] for e in events(store) if e["event"] == "child ended"} == {0}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals here")
+def test_a_signal_without_a_name(store: Path) -> None:
+    number = signal.SIGRTMIN + 3
+    notes: list[str] = []
+    assert supervisor(store, f"if life < 1: os.kill(os.getpid(), {number:d})", note=notes.append).run().code == 0
+    assert f"signal {number:d}" in notes[0]
+
+
 def test_only_the_last_childs_output_is_kept(store: Path) -> None:
     script = "print('x' * 100 * (2 - life), flush=True)\nif life < 1: os.kill(os.getpid(), 9)"
     assert supervisor(store, script).run().output == b"x" * 100 + b"\n"
@@ -151,6 +170,7 @@ def test_nothing_is_made_of_a_mistyped_path(tmp_path: Path) -> None:
     [
         (Unavailable("x", kind="workers_lost"), True),
         (Unavailable("x", kind="download_failed"), True),
+        (Unavailable("x", kind="store_unreachable"), True),
         (Unavailable("x"), True),
         (Unavailable("x", kind="disk_full"), False),
         (Unavailable("x", kind="read_only"), False),

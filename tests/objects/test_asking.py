@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from botocore.parsers import ResponseParserError
 
+from embedder.audio import open_windows
 from embedder.remote import RemoteError, as_error, asking, list_below, look_at, object_at
 from embedder.remote.facts import ObjectFacts
+from embedder.remote.s3 import S3Client
 from sonotheque.core.errors import SonothequeError, Unavailable
+from store.remote import Passing, told
+from tests.audio.damage import RULE
 from tests.objects.kit import Bucket, Fault, StoreServer
 
 DATA = np.random.default_rng(8).bytes(300_000)
@@ -20,6 +27,7 @@ DATA = np.random.default_rng(8).bytes(300_000)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "DELAYS_S", (0.01, 0.01, 0.01))
     monkeypatch.setattr(asking._DOORS, "_public", set())
+    monkeypatch.setattr(asking._DOORS, "_readable", {})
 
 
 @pytest.mark.parametrize("kind", ["status", "reset", "lose_answer", "drop_body"])
@@ -185,3 +193,116 @@ def test_errors_cross_processes() -> None:
 
     error = pickle.loads(pickle.dumps(RemoteError("expired", "s3://b/a", "why")))
     assert (error.kind, error.url, error.detail, error.errno) == ("expired", "s3://b/a", "why", 1)
+
+
+def test_a_bucket_that_is_open_in_parts(bucket: Bucket) -> None:
+    bucket.put("open.wav", DATA, ACL="public-read")
+    bucket.put("shut.wav", DATA)
+    bucket.server.faults.add(Fault("status", code=403, error="InvalidAccessKeyId"))
+    assert asking.fetch(f"{bucket.url}/open.wav", 0, 10) == DATA[:10]
+    assert asking.fetch(f"{bucket.url}/shut.wav", 0, 10) == DATA[:10]
+    assert [one.signed for one in bucket.server.faults.seen] == [True, False, False, True]
+
+
+class TestAccessThatIsLost:
+    @pytest.mark.parametrize("name", ["a.wav", "b.wav"])
+    def test_credentials_that_expire_are_no_fault_of_a_recording(self, bucket: Bucket, name: str) -> None:
+        bucket.put("a.wav", DATA)
+        bucket.server.faults.add(Fault("status", times=-1, code=400, error="ExpiredToken"))
+        with pytest.raises(Unavailable, match="aws sso login") as caught:
+            list(open_windows(f"{bucket.url}/{name}", RULE))
+        assert caught.value.kind == "access_lost"
+
+    def test_nor_are_rights_that_are_taken_back(self, bucket: Bucket) -> None:
+        bucket.put("a.wav", DATA)
+        bucket.put("b.wav", DATA)
+        look_at(f"{bucket.url}/a.wav")
+        bucket.server.faults.add(Fault("status", times=-1, code=403, error="AccessDenied"))
+        with pytest.raises(Unavailable, match="see to the account's rights") as caught:
+            list(open_windows(f"{bucket.url}/b.wav", RULE))
+        assert caught.value.kind == "access_lost"
+
+    def test_one_object_that_is_forbidden_is_its_own_fault(self, bucket: Bucket) -> None:
+        bucket.put("a.wav", DATA)
+        bucket.put("b.wav", DATA)
+        look_at(f"{bucket.url}/a.wav")
+        bucket.server.faults.add(Fault("status", contains="b.wav", times=-1, code=403, error="AccessDenied"))
+        stream = open_windows(f"{bucket.url}/b.wav", RULE)
+        assert list(stream) == []
+        assert (stream.summary.status, stream.summary.passing) == ("io_error", False)
+
+
+def test_all_tries_of_a_range_together_have_an_end(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "DEADLINE_S", -1.0)
+    bucket.server.faults.add(Fault("status", times=-1))
+    with pytest.raises(RemoteError, match="tried 1 times"):
+        asking.fetch(f"{bucket.url}/a.wav", 0, 10)
+
+
+class Careless(BaseHTTPRequestHandler):
+    """A server that speaks S3 and heeds no condition, and no range where it is told so."""
+
+    protocol_version = "HTTP/1.1"
+    content, ranges = b"A" * 1000, True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        if not asked:
+            return self._answer(200, b"this is no XML <", [])
+        start, stop = map(int, asked.removeprefix("bytes=").split("-"))
+        if not self.ranges:
+            return self._answer(200, self.content, [])
+        where = f"bytes {start}-{stop}/{len(self.content)}"
+        return self._answer(206, self.content[start : stop + 1], [("Content-Range", where)])
+
+    def _answer(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
+        self.send_response(status)
+        for name, value in (*headers, ("ETag", f'"{self.content[:1].decode()}"'), ("Content-Length", str(len(body)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def careless(store_server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Careless]]:
+    handler = type("Handler", (Careless,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_server_that_heeds_no_condition_mixes_no_versions(careless: type[Careless]) -> None:
+    assert asking.fetch("s3://bucket/a.wav", 0, 10, "A") == b"A" * 10
+    careless.content = b"B" * 1000
+    with pytest.raises(RemoteError) as caught:
+        asking.fetch("s3://bucket/a.wav", 10, 20, "A")
+    assert caught.value.kind == "changed"
+
+
+def test_a_server_that_heeds_no_range_gives_no_other_bytes(careless: type[Careless]) -> None:
+    careless.ranges, careless.content = False, bytes(range(65, 91)) * 40
+    assert asking.fetch("s3://bucket/a.wav", 0, 10) == b"ABCDEFGHIJ"
+    with pytest.raises(RemoteError, match=r"asked from byte 10 on, .* \(tried"):
+        asking.fetch("s3://bucket/a.wav", 10, 20)
+
+
+def test_an_answer_that_cannot_be_read_may_pass(store_server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = S3Client(anonymous=True)
+
+    async def garbled(bucket: str) -> None:
+        raise ResponseParserError("no XML")
+
+    monkeypatch.setattr(client._fs, "get_s3", garbled)
+    with pytest.raises(RemoteError, match="no XML") as caught:
+        client.page("bucket", "", "", 10)
+    assert caught.value.kind == "passing"
+    with pytest.raises(Passing), told("s3://bucket/archive"):
+        raise ResponseParserError("no XML")

@@ -180,3 +180,21 @@ def test_seeking_before_the_beginning_is_an_error() -> None:
     file = RangeFile(URL, 10)
     with pytest.raises(ValueError, match="before the beginning"):
         file.seek(-1)
+
+
+def test_a_block_that_makes_room_still_reaches_who_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Event()
+
+    def fetch(url: str, start: int, stop: int, version: str = "") -> bytes:
+        held.wait(10)
+        return DATA[start:stop]
+
+    monkeypatch.setattr(blocks, "fetch", fetch)
+    cache = BlockCache(100)
+    begun = [
+        cache.begin(Block(URL, "", start, start + 10)) for start in range(0, 1_000, 10)
+    ]  # more than threads and room
+    held.set()
+    assert [future.result(10) for future in begun] == [DATA[start : start + 10] for start in range(0, 1_000, 10)]
+    assert cache.held_bytes == 100
+    assert cache.read(Block(URL, "", 0, 10), begun[0]) == DATA[:10]

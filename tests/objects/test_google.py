@@ -30,6 +30,7 @@ def google(_server: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[G
     for name, value in _server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(asking, "DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(asking._DOORS, "_readable", {})
     monkeypatch.setattr(blocks, "_OF_PROCESS", {})
     _server.objects.clear()
     yield _server

@@ -187,7 +187,7 @@ def test_a_server_that_overwrites_is_refused(bucket, monkeypatch):
             "unavailable",
             "another region",
         ),
-        (Fault("status", times=-1, code=503, error="SlowDown"), "unavailable", "cannot be reached"),
+        (Fault("status", times=-1, code=503, error="SlowDown"), "store_unreachable", "cannot be reached"),
     ],
 )
 def test_errors_say_what_to_do(bucket, fault, kind, words):

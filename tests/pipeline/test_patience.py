@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 import embedder.pipeline
-from embedder.audio import Window, open_windows
+from embedder.audio import Window, open_windows, opening, sources
 from embedder.audio.findings import from_os_error
 from embedder.models import load_model
 from embedder.patience import DELAYS_S, Patience, PatientWindows
@@ -106,6 +108,12 @@ def test_a_stop_ends_the_wait_and_a_budget_all_waits() -> None:
     assert not patience.wait(3)
 
 
+def test_what_a_try_waited_in_vain_counts_too() -> None:
+    patience = Patience(Event(), (0.0, 0.0), 60.0)
+    assert patience.wait(1, 50.0)
+    assert not patience.wait(1, 50.0)
+
+
 @pytest.mark.parametrize(
     "name", ["EIO", "ESTALE", "ETIMEDOUT", "ECONNRESET", "EAGAIN", "EINTR", "EHOSTUNREACH", "EMFILE"]
 )
@@ -189,3 +197,102 @@ class Breaks:
             if number == self._after:
                 return
             yield window
+
+
+class Failing(io.RawIOBase):
+    """Bytes whose disk or network fails beyond a position."""
+
+    def __init__(self, data: bytes, limit: int) -> None:
+        self._data, self._limit, self._position = data, limit, 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = {0: 0, 1: self._position, 2: len(self._data)}[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._limit and self._position + len(buffer) > self._limit:
+            raise OSError(errno.EIO, "Input/output error")
+        piece = self._data[self._position : self._position + len(buffer)]
+        memoryview(buffer)[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+class Remote:
+    """A recording that is read through spans, as an object is."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._data, self._limit = Path(path).read_bytes(), limit
+        self.size_bytes, self.mtime_ns = len(self._data), 1
+
+    def now(self) -> tuple[int, int]:
+        return self.size_bytes, self.mtime_ns
+
+    def file(self) -> Any:
+        return Failing(self._data, self._limit)
+
+    def span(self, offset: int, size: int, header: bytes = b"") -> sources.ByteSpan:
+        return sources.ByteSpan(self.file(), offset, size, header)
+
+    def whole(self) -> sources.ByteSpan:
+        return self.span(0, self.size_bytes)
+
+
+@pytest.mark.parametrize("broken_s", [1.0, 5.0, 7.3, 9.999])
+@pytest.mark.parametrize("rate_hz", [48_000, 32_000])
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_fault_within_a_window_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool, rate_hz: int, broken_s: float
+) -> None:
+    path, rule = tmp_path / "a.wav", WindowRule(rate_hz, 3 * rate_hz, 3 * rate_hz, rate_hz)
+    sound = np.random.default_rng(1).standard_normal(480_000) * 0.1
+    sf.write(path, sound.astype(np.float32), 48_000, subtype="PCM_16")
+
+    def heard(stream: Any) -> list[tuple[int, int, bytes]]:
+        return [(start, valid, frame.tobytes()) for start, valid, frame in stream]
+
+    clean = heard(open_windows(str(path), rule))
+    limits = [44 + round(broken_s * 96_000), 0]
+    if remote:
+        monkeypatch.setattr(opening, "open_bytes", lambda name, stack: Remote(name, limits.pop(0)))
+    else:  # libsndfile reads the descriptor itself and says by a number what the system said
+        plain = opening.SequentialSound.read
+
+        def read(sound: Any, *args: Any, **more: Any) -> Any:
+            got = plain(sound, *args, **more)
+            if limits[0] and 44 + 2 * sound.tell() > limits[0]:
+                limits.pop(0)
+                raise sf.LibsndfileError(opening.SYSTEM_ERROR)
+            return got
+
+        monkeypatch.setattr(opening.SequentialSound, "read", read)
+    windows = PatientWindows(lambda: open_windows(str(path), rule), Patience(Event(), (0.0, 0.0)))
+    assert heard(windows) == clean
+    assert windows.summary.status is Status.OK
+    assert len(limits) == (0 if remote else 1)
+
+
+def test_an_error_of_the_program_below_a_decoder_is_not_the_end_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_wav(tmp_path / "a.wav", 20.0)
+
+    class Wrong(Failing):
+        def readinto(self, buffer: Any) -> int:
+            if self.tell() > 100_000:
+                raise RuntimeError("a bug below the decoder")
+            return super().readinto(buffer)
+
+    monkeypatch.setattr(Remote, "file", lambda self: Wrong(self._data, 0))
+    monkeypatch.setattr(opening, "open_bytes", lambda name, stack: Remote(name, 0))
+    with pytest.raises(RuntimeError, match="a bug below"):
+        list(open_windows(str(path), WindowRule.for_model(load_model("placeholder").spec)))

@@ -245,3 +245,21 @@ def test_a_decoder_that_raises_costs_one_file(tmp_path: Path, monkeypatch: pytes
     ends = [e.summary for e in events if isinstance(e, FileEnd)]
     assert [e.status for e in ends] == [Status.OK, Status.UNREADABLE, Status.OK]
     assert "a bug in the decoder" in ends[1].reason
+
+
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_an_error_of_the_program_is_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoders: int) -> None:
+    files = [sound_file(tmp_path / f"{i}.wav", 3, i) for i in range(3)]
+    error = Unavailable("no such library", kind="engine_missing")
+    plain = embedder.pipeline.open_windows
+
+    def missing(path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("1.wav"):
+            raise error
+        return plain(path, *args, **options)
+
+    monkeypatch.setattr(embedder.pipeline, "open_windows", missing)
+    events: list[Rows | FileEnd] = []
+    with pytest.raises(Unavailable) as caught:
+        events.extend(EmbedPipeline(FakeModel(), RULE, decoders=decoders).run(files))
+    assert caught.value is error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import shutil
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from recorder_files import AUDIOMOTH, REAL, REPOSITORY, aiff, chunk, fmt, guano, info, loud, needs_recordings, riff, wav
 
 import embedder.recorders as recorders
+import embedder.recorders.describe as describing
 from embedder.recorders import ClockReading, Describer, SiteRule, load_deployments, load_times
-from sonotheque.core.errors import Invalid
+from sonotheque.core.errors import Invalid, Unavailable
 from sonotheque.core.recording import Recording, SourceFile
 
 ID = "242A2604603691DD"
@@ -324,3 +326,43 @@ def test_odd_files_have_no_time_and_the_right_length(name, seconds):
     found = Describer(zone="UTC").describe(str(REAL), source(REAL, f"odd/{name}"))
     assert (found.time.source, found.site) == ("none", "odd")
     assert found.audio_s == pytest.approx(seconds, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("code", "failures", "opened"), [(errno.EIO, 1, 2), (errno.ESTALE, 3, 4), (errno.EIO, 9, 4), (errno.EACCES, 9, 1)]
+)
+def test_a_disk_that_fails_for_a_moment_costs_no_header(tmp_path, monkeypatch, code, failures, opened):
+    monkeypatch.setattr(describing, "_WAITS_S", (0.0, 0.0, 0.0))
+    found, tries = put(tmp_path, "S4A03895_20200503_123456.wav", wav(2.0)), []
+
+    def fails(root, source):
+        tries.append(source.path)
+        if len(tries) <= failures:
+            raise OSError(code, "it fails")
+        return describing._on_disk(root, source)
+
+    describer = Describer(opened=fails)
+    if code == errno.EACCES or failures < 4:
+        assert describer.describe(str(tmp_path), found).audio_s == (0.0 if code == errno.EACCES else 2.0)
+    else:
+        alone = describer.describe(str(tmp_path), found)
+        assert (alone.audio_s, alone.time.issues) == (0.0, ("header_not_read",)), (
+            "one bad sector is one file's misfortune"
+        )
+    assert len(tries) == opened
+
+
+def test_a_disk_that_is_gone_ends_the_plan(tmp_path, monkeypatch):
+    """Three files may have lost their headers for good; of a whole disk nothing is planned."""
+    monkeypatch.setattr(describing, "_WAITS_S", (0.0,))
+
+    def fails(root, source):
+        raise OSError(errno.EIO, "it fails")
+
+    describer = Describer(opened=fails)
+    for number in range(3):
+        assert "header_not_read" in describer.describe(str(tmp_path), SourceFile(f"{number}.wav", 9, 1)).time.issues
+    with pytest.raises(
+        Unavailable, match=r"3\.wav: its header could not be read in 2 tries \(it fails\), and it is the 4th such file"
+    ):
+        describer.describe(str(tmp_path), SourceFile("3.wav", 9, 1))

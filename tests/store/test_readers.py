@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from sonotheque.core.errors import Damaged
+from sonotheque.core.errors import Damaged, SonothequeError
 from sonotheque.core.recording import RecordingTime, printable_path
 from store import Archive, PartWriter, load_ledger, open_archive, write_snapshot
 from store.schema import HIVE_TYPES
@@ -350,3 +351,39 @@ def test_predictions_are_ranked_from_one(store):
             "FROM predictions GROUP BY ALL"
         ).to_pylist()
     assert all(r["ranks"] == [1, 2] and r["logits"] == sorted(r["logits"], reverse=True) for r in ranks)
+
+
+def test_a_store_made_anew_at_the_same_place_has_a_catalog_of_its_own(tmp_path):
+    """Somebody removed the parts and left the catalog: snapshot 1 counts other parts now."""
+    for name in ("one", "two"):
+        root, config = kit.new_store(tmp_path)
+        kit.write_part(root, config, [(kit.recording(f"{name}.wav"), 3)])
+        write_snapshot(root, config, load_ledger(root))
+        with open_archive(root) as archive:
+            assert archive.sql("SELECT DISTINCT path FROM windows").column("path").to_pylist() == [f"{name}.wav"]
+        for folder in ("embeddings", "predictions", "snapshots"):
+            shutil.rmtree(f"{root}/{folder}")
+
+
+def test_sql_over_bytes_that_are_not_what_was_written_is_damage(tmp_path):
+    root, config = kit.new_store(tmp_path)
+    kit.write_part(root, config, [(kit.recording("a.wav"), 30)])
+    write_snapshot(root, config, load_ledger(root))
+    (part,) = Path(root).glob("embeddings/*/*/*.parquet")
+    whole = part.read_bytes()
+    with open_archive(root) as archive:
+        archive.sql("SELECT count(*) FROM windows")  # builds the catalog
+    told = set()
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # a column's name in the footer is another matter
+    for position in range(4, pages, max(1, pages // 70)):
+        broken = bytearray(whole)
+        broken[position] ^= 0xFF
+        part.write_bytes(broken)
+        try:
+            with open_archive(root) as archive:
+                archive.sql("SELECT sum(embedding[1]) FROM embeddings")
+        except SonothequeError as error:
+            told.add(type(error))
+            last = error.message
+    assert told == {Damaged}
+    assert "--deep" in last
