@@ -107,8 +107,8 @@ def test_a_wrong_model_is_told_at_once(tmp_path: Path, detached: bool) -> None:
 
 def test_ctrl_c_is_a_stop_in_good_order(tmp_path: Path) -> None:
     """The terminal sends it to the batch; the batch hands it on, once."""
-    folder, out = make_sites(tmp_path / "season", days=4), tmp_path / "out"
-    env = poisoned_env(tmp_path / "slow", slow_model_s=0.4)
+    folder, out = make_sites(tmp_path / "season", days=9), tmp_path / "out"
+    env = poisoned_env(tmp_path / "slow", slow_model_s=0.8)
     process = start_cli("run-sites", folder, out, *_HERE, env=env)
     try:
         wait_for(lambda: part_files(out / "store"), "a first part")
@@ -128,8 +128,8 @@ def test_ctrl_c_is_a_stop_in_good_order(tmp_path: Path) -> None:
 
 def test_a_stop_leaves_the_report_to_be_written(tmp_path: Path) -> None:
     """The run is asked once, and the batch that looks after it not at all."""
-    folder, out = make_sites(tmp_path / "season", days=4), tmp_path / "out"
-    env = poisoned_env(tmp_path / "slow", slow_model_s=0.6)
+    folder, out = make_sites(tmp_path / "season", days=9), tmp_path / "out"
+    env = poisoned_env(tmp_path / "slow", slow_model_s=1.0)
     process = start_cli("run-sites", folder, out, *_HERE, env=env)
     try:
         wait_for(lambda: part_files(out / "store"), "a first part")
@@ -173,7 +173,7 @@ def test_what_a_killed_command_said_is_no_traceback() -> None:
 
 def test_it_outlives_its_terminal(tmp_path: Path) -> None:
     """Begun in a shell of a terminal that is closed, looked at from elsewhere, stopped, begun again, verified."""
-    folder, out = make_sites(tmp_path / "season", days=4), tmp_path / "out"
+    folder, out = make_sites(tmp_path / "season", days=9), tmp_path / "out"
     store = out / "store"
     run(folder, tmp_path / "clean", site_from="folder")
     words = [*COMMAND, "run-sites", folder, out, "--model", "placeholder", "--workers", 2, "--detach"]

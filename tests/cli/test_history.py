@@ -98,7 +98,7 @@ def listed(store: Path, *verb: str) -> list[dict[str, Any]]:
 def test_a_run_at_work_killed_and_gone_on_with(tmp_path: Path) -> None:
     archive, store = make_archive(tmp_path / "archive", sites=8, days=3, files=1), tmp_path / "store"
     arguments = ["embed", archive, "--store", store, "--model", "placeholder", "--workers", 0, "-q"]
-    process = start_cli(*arguments, env=poisoned_env(tmp_path / "slow", slow_model_s=0.25))
+    process = start_cli(*arguments, env=poisoned_env(tmp_path / "slow", slow_model_s=1.0))
     try:
         wait_for(lambda: part_files(store), "a first part")
         (at_work,) = listed(store)

@@ -37,7 +37,7 @@ def start(archive: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a run whose model is slow, and return once a part is committed."""
     started: list[subprocess.Popen[str]] = []
 
-    def go(*more: object, workers: int = 0, slow_model_s: float = 0.25) -> subprocess.Popen[str]:
+    def go(*more: object, workers: int = 0, slow_model_s: float = 0.6) -> subprocess.Popen[str]:
         store = tmp_path / "store"
         arguments = [
             "embed",
@@ -82,7 +82,7 @@ def state(store: Path) -> str:
 def test_stop_from_another_process_and_resume(
     start: Start, tmp_path: Path, clean: dict[str, str], workers: int
 ) -> None:
-    process = start(workers=workers, slow_model_s=0.6)  # two commands are given while it runs, on whatever machine
+    process = start(workers=workers, slow_model_s=1.5)  # two commands are given while it runs, on whatever machine
     store = tmp_path / "store"
     assert state(store) == "running"
     asked = document(cli("stop", "--store", store, "--finish-parts", "--wait", "--json"))

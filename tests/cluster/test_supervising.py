@@ -305,7 +305,7 @@ def kill_coordinator(store: Path, supervising: int, parts: int) -> list[psutil.P
 def test_a_killed_run_goes_on_by_itself(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "in", sites=3, days=3, files=2)
     run(archive, tmp_path / "clean")
-    env = poisoned_env(tmp_path / "slow", slow_model_s=0.15)
+    env = poisoned_env(tmp_path / "slow", slow_model_s=0.4)
     store = tmp_path / "store"
     told = ("--model", "placeholder", "--workers", 2, "--supervise", "--json")
     process = start_cli("embed", archive, "--store", store, *told, env=env)
@@ -338,7 +338,7 @@ def test_a_scheduler_that_comes_back_is_used_again(tmp_path: Path) -> None:
     """The scheduler dies with its workers and is there again, at the same address, a moment later."""
     archive = make_archive(tmp_path / "in", sites=3, days=3, files=2)
     run(archive, tmp_path / "clean")
-    env = cli_env({**poisoned_env(tmp_path / "slow", slow_model_s=0.15)})
+    env = cli_env({**poisoned_env(tmp_path / "slow", slow_model_s=0.4)})
     script = tmp_path / "far.py"
     script.write_text(_FAR)
     store = tmp_path / "store"
