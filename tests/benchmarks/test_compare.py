@@ -118,7 +118,7 @@ def test_a_result_beside_itself_is_the_same() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         result = run(before=str(path), after=str(path))
         assert (result["worse"], result["better"], result["alone"]) == (0, 0, [])
-        assert len(result["files"][0]["rows"]) >= 5, path.name
+        assert len(result["files"][0]["rows"]) >= 2, path.name  # of a proof: how long it took
         assert all(row["ratio"] in (1.0, None) for row in result["files"][0]["rows"])
 
 
