@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-import store.part_writer
+import store.fsops
 from cluster.run import embed, prepare
 from cluster.status import verify_store
 from embedder.audio import open_windows
@@ -438,7 +438,7 @@ def test_the_plan_is_what_the_run_does(archive: Path, store_folder: Path) -> Non
 
 def failing_create(code: int, words: str, after: int) -> Any:
     calls = 0
-    plain = store.part_writer.LocalFileOps.create
+    plain = store.fsops.LocalFileOps.create
 
     def create(self: Any, path: str) -> Any:
         nonlocal calls
@@ -472,7 +472,7 @@ def test_a_full_or_read_only_disk_ends_the_run_and_harms_nothing(
 ) -> None:
     run(archive, tmp_path / "clean")
     with monkeypatch.context() as patch:
-        patch.setattr(store.part_writer.LocalFileOps, "create", failing_create(code, words, after))
+        patch.setattr(store.fsops.LocalFileOps, "create", failing_create(code, words, after))
         with pytest.raises(Unavailable) as caught:
             embed(options(archive, store_folder))
     assert caught.value.kind == kind
@@ -494,7 +494,7 @@ def test_a_disk_that_is_full_for_the_jobs_own_files_too(
         raise Unavailable("no room to write", kind="disk_full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.part_writer.LocalFileOps, "create", failing_create(28, "No space left on device", 3))
+        patch.setattr(store.fsops.LocalFileOps, "create", failing_create(28, "No space left on device", 3))
         patch.setattr(cluster.job.JobFolder, "event", full)
         with pytest.raises(Unavailable) as caught:
             embed(options(archive, store_folder))
