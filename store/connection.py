@@ -169,6 +169,8 @@ def _of_object(root: str, text: str) -> SonothequeError:
         return Damaged(
             f"a part of {root} is not there: {words}. `sonotheque verify --store {root} --deep` lists all damage"
         )
+    if name.endswith("PermissionError"):  # of our own file system, which only reads
+        return Invalid(words)
     return Unavailable(f"a part of {root} could not be read: {words or name}", kind="store_unreachable")
 
 
