@@ -183,6 +183,9 @@ def test_it_outlives_its_terminal(tmp_path: Path) -> None:
         script = (
             'import subprocess, sys, time; subprocess.run(sys.argv[1:]); print("READY", flush=True); time.sleep(600)'
         )
+        signal.signal(
+            signal.SIGHUP, signal.SIG_DFL
+        )  # whoever runs the tests under nohup ignores it, and so would the shell
         os.execve(sys.executable, [sys.executable, "-c", script, *map(str, words)], env)
     said = b""
     while b"READY" not in said:
