@@ -143,7 +143,7 @@ def test_a_snapshot_removed_by_gc_is_not_found_and_says_so(store):
 def test_ten_thousand_parts_take_a_moment(tmp_path, monkeypatch):
     """Ledger in, file out: what is not the file system's own time."""
     root, config = kit.new_store(tmp_path)
-    monkeypatch.setattr("store.snapshots.os.path.getsize", lambda _: 1000)
+    monkeypatch.setattr("store.snapshots.Sizes.__call__", lambda *_: 1000)
     files = tuple(LedgerFile(f"f{n}", 1, 1, n, (), "ok", 10, 1.0) for n in range(100))
     parts = {
         name: Part(name, f"S{n % 50}", "2024-05-01", f"embeddings/{name}", None, 0, None, 1000, config.digest, files)
