@@ -128,8 +128,8 @@ class JobFolder:
         with store_errors(self.store):
             _DISK.make_folder(str(self.file("progress")))
 
-    def write_plan(self, lines: Iterator[dict[str, Any]]) -> int:
-        """Write ``plan.jsonl.gz``: one object a file of the inventory. Returns the number of lines."""
+    def write_plan(self, lines: Iterator[dict[str, Any] | str]) -> int:
+        """Write ``plan.jsonl.gz``: one object, or its JSON, a file of the inventory. Returns the number of lines."""
         temporary = f"{self.path}/{_temporary('plan.jsonl.gz')}"
         count = 0
         with store_errors(self.store):
@@ -137,7 +137,7 @@ class JobFolder:
                 with _DISK.create(temporary) as file:
                     with io.BufferedWriter(gzip.GzipFile("", "wb", 3, file, mtime=0), _PLAN_BUFFER_BYTES) as packed:
                         for line in lines:
-                            packed.write(_compact(line).encode() + b"\n")
+                            packed.write((line if isinstance(line, str) else _compact(line)).encode() + b"\n")
                             count += 1
                     _DISK.sync_file(file)
                 _DISK.replace(temporary, str(self.file("plan.jsonl.gz")))

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.recordings import Recordings
 from sonotheque.core.recording import Recording
-from store import part_id
+from store.ledger import part_id_of
 
 PART_AUDIO_S_MAX = 7200.0  # ~9,000 parts for a season of 10^6 one-minute files; one task costs the scheduler ~5 ms
 PART_AUDIO_S_MIN = 300.0
@@ -115,11 +115,15 @@ class Packed:
 
     def pack(self, store_digest: str, target_s: float) -> Iterator[PartPlan]:
         """Yield the parts as :func:`pack` does, and keep the outline of each."""
+        return map(self._part, self.outline(store_digest, target_s))
+
+    def outline(self, store_digest: str, target_s: float) -> Iterator[Outline]:
+        """Yield the parts' outlines alone, in the same order, and keep them."""
         for site, date, numbers in self._cut(target_s):
-            recordings = tuple(self._recordings[number] for number in numbers)
-            part = PartPlan(part_id(store_digest, recordings), site, date, recordings)
-            self.outlines.append(Outline(part.part_id, site, date, array("I", numbers)))
-            yield part
+            identity = part_id_of(store_digest, map(self._recordings.identity, numbers))
+            outline = Outline(identity, site, date, array("I", numbers))
+            self.outlines.append(outline)
+            yield outline
 
     def _cut(self, target_s: float) -> Iterator[tuple[str, str | None, list[int]]]:
         for site, date, numbers in self._recordings.places():
@@ -136,9 +140,11 @@ class Packed:
 
     def __iter__(self) -> Iterator[PartPlan]:
         """Make the parts again, one by one."""
-        for outline in self.outlines:
-            recordings = tuple(self._recordings[number] for number in outline.numbers)
-            yield PartPlan(outline.part_id, outline.site, outline.date, recordings)
+        return map(self._part, self.outlines)
+
+    def _part(self, outline: Outline) -> PartPlan:
+        recordings = tuple(self._recordings[number] for number in outline.numbers)
+        return PartPlan(outline.part_id, outline.site, outline.date, recordings)
 
     def __len__(self) -> int:
         return len(self.outlines)

@@ -7,6 +7,7 @@ As objects a planned file takes 1.2 KB, and a season would not fit into a gigaby
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar, overload
 
 from sonotheque.core.recording import Recording, RecordingTime, SourceFile
+from store.ledger import FileIdentity
 
 _NS = 1_000_000_000
 _DAY_US = 86_400_000_000
@@ -75,6 +77,7 @@ class Recordings(Sequence[Recording]):
         self._local_us, self._utc_us = array("q"), array("q")
         self._shared: _Table[_Shared] = _Table()
         self._device: _Table[str] = _Table()  # as JSON: 1 and 1.0 are equal, and not the same in a footer
+        self._around: list[tuple[str, str, str]] = []  # of a plan's line: what is the same for all of a `_Shared`
         self._shared_of, self._device_of = array("I"), array("I")
         for recording in recordings:
             self.append(recording)
@@ -138,15 +141,36 @@ class Recordings(Sequence[Recording]):
             shared.time_source,
             shared.issues,
         )
-        mtime_ns = self._seconds[index] * _NS + self._nanoseconds[index]
         return Recording(
-            SourceFile(self.path(index), self._sizes[index], mtime_ns),
+            SourceFile(*self._source(index)),
             shared.site,
             time,
             shared.deployment,
             self.audio_s[index],
             _from_json(self._device.values[self._device_of[index]]),
             shared.replaces,
+        )
+
+    def _source(self, index: int) -> tuple[str, int, int]:
+        mtime_ns = self._seconds[index] * _NS + self._nanoseconds[index]
+        return self.path(index), self._sizes[index], mtime_ns
+
+    def identity(self, index: int) -> FileIdentity:
+        """Return what the id of its part is made from."""
+        return *self._source(index), list(self._shared.values[self._shared_of[index]].replaces)
+
+    def line(self, index: int, part_id: str) -> str:
+        """Return one's line of a plan: the JSON of :meth:`Recording.to_json` with its part's id, without making a recording."""
+        path, size_bytes, mtime_ns = self._source(index)
+        audio_s, device = self.audio_s[index], self._device.values[self._device_of[index]]
+        shared = self._shared_of[index]
+        while len(self._around) <= shared:
+            self._around.append(_around(self._shared.values[len(self._around)]))
+        site, deployment, replaces = self._around[shared]
+        return (
+            f'{{"path":{json.dumps(path)},"size_bytes":{size_bytes},"mtime_ns":{mtime_ns},{site}{_iso(self._local_us[index])},'
+            f'"utc_start":{_iso(self._utc_us[index], "Z")},{deployment}{audio_s if math.isfinite(audio_s) else _as_json(audio_s)},'
+            f'"device":{"{}" if device == "null" else device},{replaces}{json.dumps(part_id)}}}'
         )
 
     def places(self) -> Iterator[tuple[str, str | None, array[int]]]:
@@ -187,6 +211,24 @@ class Recordings(Sequence[Recording]):
         """How many have a UTC start and no zone: their local time is the recorder's own clock."""
         none = [shared.zone is None for shared in self._shared.values]
         return sum(utc != _UNKNOWN and none[number] for utc, number in zip(self._utc_us, self._shared_of, strict=True))
+
+
+def _around(shared: _Shared) -> tuple[str, str, str]:
+    """Return what stands in a plan's line before its local start, before its length, and before its part's id."""
+    site = f'"site":{_as_json(shared.site)},"time":{{"local_start":'
+    more = {
+        "utc_offset_min": shared.offset_min,
+        "zone": shared.zone,
+        "source": shared.time_source,
+        "issues": shared.issues,
+    }
+    deployment = f'{_as_json(more)[1:]},"deployment":{_as_json(shared.deployment)},"audio_s":'
+    return site, deployment, f'"replaces":{_as_json(shared.replaces)},"part_id":'
+
+
+def _iso(since_us: int, zone: str = "") -> str:
+    """Return a moment as :meth:`RecordingTime.to_json` has it, in JSON."""
+    return "null" if since_us == _UNKNOWN else f'"{(_START + timedelta(microseconds=since_us)).isoformat()}{zone}"'
 
 
 def _microseconds(moment: datetime | None, start: datetime) -> int:

@@ -15,7 +15,7 @@ from cluster.heart import Heart
 from cluster.job import FAILED, FINISHED, STOPPED, JobFolder, heartbeat
 from cluster.machine import machine_facts
 from cluster.payload import ModelChoice, TaskPayload
-from cluster.plan import Packed, PartPlan, part_target_s
+from cluster.plan import Outline, Packed, part_target_s
 from cluster.specs.placing import model_on_nodes, on_nodes, paths_of
 from cluster.sums import Books, RunReport
 from cluster.watcher import Progress, Speedometer, Watcher
@@ -141,7 +141,7 @@ class Run:
     def _payloads(self, config: StoreConfig, choice: ModelChoice) -> Iterator[TaskPayload]:
         inventory = self.prepared.inventory
         parts = Packed(inventory.new)
-        self.job.write_plan(self._plan_lines(parts.pack(config.digest, part_target_s(inventory.audio_s))))
+        self.job.write_plan(self._plan_lines(parts.outline(config.digest, part_target_s(inventory.audio_s))))
         self._books.planned(config, parts.outlines)
         store = self.prepared.options.absolute().store
         progress = str(JobFolder(store, self.job.number).file("progress"))
@@ -151,11 +151,12 @@ class Run:
         )
         return (TaskPayload(store, config, part, root, inventory.prefix, choice, progress, decoders) for part in parts)
 
-    def _plan_lines(self, parts: Iterable[PartPlan]) -> Iterator[dict[str, Any]]:
+    def _plan_lines(self, parts: Iterable[Outline]) -> Iterator[dict[str, Any] | str]:
+        inventory = self.prepared.inventory
         for part in parts:
-            for recording in part.recordings:
-                yield {**recording.to_json(), "part_id": part.part_id}
-        for settled in self.prepared.inventory.settled:
+            for number in part.numbers:
+                yield inventory.new.line(number, part.part_id)
+        for settled in inventory.settled:
             e = settled.entry
             yield {"path": e.path, "size_bytes": e.size_bytes, "mtime_ns": e.mtime_ns, "settled_in": settled.part_id}
 

@@ -27,6 +27,7 @@ from store.schema import LEDGER_KEY
 _READERS = 8
 PART_DEPTH = 3  # site, date and name below a dataset's folder
 _ID_VERSION = 1  # of the rule for part ids; the store's own version is in its digest
+FileIdentity = tuple[str, int, int, list[str]]  # path, bytes, modification time in ns, ids of the parts it supersedes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,14 @@ class Ledger:
 
 def part_id(store_digest: str, recordings: Iterable[Recording]) -> str:
     """Return the id of the part that holds these recordings: the same on any machine."""
-    files = sorted((r.source.path, r.source.size_bytes, r.source.mtime_ns, list(r.replaces)) for r in recordings)
-    return digest_of({"format_version": _ID_VERSION, "store": store_digest, "files": files})
+    return part_id_of(
+        store_digest, ((r.source.path, r.source.size_bytes, r.source.mtime_ns, list(r.replaces)) for r in recordings)
+    )
+
+
+def part_id_of(store_digest: str, files: Iterable[FileIdentity]) -> str:
+    """Return the id of the part that holds these files; see :func:`part_id`."""
+    return digest_of({"format_version": _ID_VERSION, "store": store_digest, "files": sorted(files)})
 
 
 def ledger_entry(

@@ -129,7 +129,7 @@ def _shown(chosen: _Candidate, zone: ZoneInfo | None, issues: list[str]) -> Reco
 
 def _differ(name: ClockReading | None, header: ClockReading | None) -> bool:
     """Whether no offset in civil use explains the distance between a name and a header."""
-    if name is None or header is None:
+    if name is None or header is None or name.start == header.start:
         return False
     if name.utc is not None and header.utc is not None and _apart_s(name.utc, header.utc) <= _SAME_S:
         return False

@@ -19,7 +19,7 @@ def register(group: typer.Typer) -> None:
     group.command("gpu", epilog="Example: sonotheque bench gpu --windows 10000000")(gpu)
     group.command("planning", epilog="Example: sonotheque bench planning --files 1000000")(planning)
     group.command("soak", epilog="Example: sonotheque bench soak --parts 10000")(soak)
-    group.command("supervision", epilog="Example: sonotheque bench supervision --pairs 5")(supervision)
+    group.command("supervision", epilog="Example: sonotheque bench supervision --runs 3")(supervision)
 
 
 def embed(
@@ -141,11 +141,11 @@ def soak(
 
 
 def supervision(
-    pairs: int = typer.Option(5, "--pairs", metavar="N", min=1, help="Runs of each kind, in turn."),
-    files: int = typer.Option(200, "--files", metavar="N", min=1, help="Recordings of ten minutes in each."),
+    runs: int = typer.Option(3, "--runs", metavar="N", min=1, help="Runs under supervision."),
+    files: int = typer.Option(400, "--files", metavar="N", min=1, help="Recordings of ten minutes in each."),
     quick: bool = typer.Option(False, "--quick", help=QUICK),
     out: str = typer.Option(None, "--out", metavar="FILE", help=OUT),
     as_json: bool = typer.Option(False, "--json", help=JSON),
 ) -> int:
-    """Measure what heartbeats and a supervisor cost: the same run without them and with them, in pairs."""
-    return measured("supervision", as_json, pairs=pairs, files=files, quick=quick, out=out, quiet=as_json)
+    """Measure what heartbeats and a supervisor cost: their processor time beside that of the run they look after."""
+    return measured("supervision", as_json, runs=runs, files=files, quick=quick, out=out, quiet=as_json)

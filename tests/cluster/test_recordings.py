@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,7 +17,8 @@ from cluster.recordings import Recordings
 from cluster.settled import SettledFiles
 from embedder.recorders import Describer
 from sonotheque.core.recording import Recording, RecordingTime, SourceFile
-from store import LedgerFile, Part
+from store import LedgerFile, Part, part_id
+from store.ledger import part_id_of
 from store.live import resolve_live, resolve_superseded
 
 DIGEST = "d" * 32
@@ -58,6 +60,16 @@ def test_what_comes_out_is_what_went_in(found: list[Recording]) -> None:
     assert [r.to_json() for r in listed] == [r.to_json() for r in found]  # 1 and 1.0 are equal and differ in a footer
     assert [listed.path(i) for i in range(len(listed))] == [r.source.path for r in found]
     assert list(listed.audio_s) == [r.audio_s for r in found]
+
+
+@settings(max_examples=100)
+@given(st.lists(recordings, max_size=12))
+def test_lines_of_a_plan_and_ids_of_parts_are_those_of_the_objects(found: list[Recording]) -> None:
+    listed = Recordings(found)
+    for index, recording in enumerate(found):
+        plain = json.dumps({**recording.to_json(), "part_id": "p1"}, separators=(",", ":"))
+        assert listed.line(index, "p1") == plain
+    assert part_id_of(DIGEST, map(listed.identity, range(len(found)))) == part_id(DIGEST, found)
 
 
 @settings(max_examples=40)
