@@ -30,6 +30,7 @@ ENDS_THE_RUN = frozenset(
     {
         "disk_full",
         "read_only",
+        "no_store",
         "model_conflict",
         "no_weights",
         "invalid_weights",

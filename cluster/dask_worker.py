@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +18,16 @@ from cluster.backends import WorkerDied, run_part
 from cluster.dask_settings import ONE_THREAD
 from cluster.models_here import model_here
 from cluster.payload import ModelChoice, TaskPayload
-from sonotheque.core.errors import Unavailable
+from cluster.specs.placing import PATHS_HINT
+from sonotheque.core.errors import NotFound, Unavailable
 from sonotheque.core.model_spec import ModelSpec
 from sonotheque.core.outcome import TaskOutcome
+from sonotheque.core.places import is_object
+from store import layout
 
 _EXIT_STUCK = 75
 _EXIT_AFTER_S = 1.0
+_SHOWN_AFTER_S = (0.2, 1.0, 4.0, 10.0)  # a folder of several machines may show a new file to this one a little later
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,14 @@ def run_task(arguments: dict[str, Any]) -> TaskOutcome:
 
     Raises
     ------
+    NotFound
+        If this worker does not see the store (kind ``no_store``): it would make a folder of that name for itself.
     WorkerDied
         A decoder is stuck or memory ran out. The process ends itself a moment later, and its nanny starts a new one: a
         stuck thread cannot be ended from inside.
     """
     payload = TaskPayload.from_json(arguments["payload"])
+    _require_store(payload.store)
     try:
         return run_part(payload, guarded=arguments["guarded"])
     except WorkerDied:
@@ -73,3 +83,19 @@ def run_task(arguments: dict[str, Any]) -> TaskOutcome:
         timer.daemon = True
         timer.start()
         raise
+
+
+def _require_store(store: str) -> None:
+    if is_object(store):
+        return
+    config = f"{store}/{layout.CONFIG}"
+    for wait_s in _SHOWN_AFTER_S:
+        if os.path.exists(config):
+            return
+        time.sleep(wait_s)
+        with contextlib.suppress(OSError):
+            os.listdir(store)  # makes NFS ask its server again for names that it holds to be missing
+    if not os.path.exists(config):
+        raise NotFound(
+            f"a worker on {socket.gethostname()} does not see the store {store}. {PATHS_HINT}", kind="no_store"
+        )

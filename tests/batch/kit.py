@@ -21,11 +21,6 @@ def make_sites(
     return folder
 
 
-def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that run."""
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
 def whole_tree(pid: int) -> list[psutil.Process]:
     """Return a process and all below it."""
     top = psutil.Process(pid)

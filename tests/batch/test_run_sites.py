@@ -17,9 +17,9 @@ from cluster.status import job_status
 from cluster.stopping import stop_now
 from sonotheque.cli.main import app
 from sonotheque.core.errors import Conflict, Invalid, NotFound, Unavailable
-from tests.batch.kit import living, make_sites, whole_tree
+from tests.batch.kit import make_sites, whole_tree
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import COMMAND, cli, cli_env, part_files, run, start_cli, wait_for, write_wav
+from tests.cluster.support import COMMAND, cli, cli_env, living, part_files, run, start_cli, wait_for, write_wav
 
 _HERE = ["--model", "placeholder", "--workers", 0]
 

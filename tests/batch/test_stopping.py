@@ -19,9 +19,9 @@ from cluster.processes import Tree, found, named
 from cluster.status import job_status
 from cluster.stopping import stop_now
 from sonotheque.cli.main import app
-from tests.batch.kit import living, whole_tree
+from tests.batch.kit import whole_tree
 from tests.cluster.poison import poisoned_env, write_poison
-from tests.cluster.support import cli, cli_env, make_archive, part_files, run, start_cli, wait_for
+from tests.cluster.support import cli, cli_env, living, make_archive, part_files, run, start_cli, wait_for
 
 _STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 _PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {_STUBBORN!r}]).wait()"
@@ -62,6 +62,7 @@ def test_a_frozen_decoder_is_ended_with_its_whole_tree(tmp_path: Path) -> None:
     poison.unlink()
     assert cli("resume", "--store", store, "--workers", 0, "-q").returncode == 0
     assert part_files(store) == part_files(tmp_path / "clean")
+    assert not os.listdir(store / "_tmp")
     assert cli("verify", "--store", store, "--deep").returncode == 0
 
 

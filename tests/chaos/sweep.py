@@ -23,7 +23,7 @@ from tests.chaos.deeds import Deed, deeds_of
 from tests.chaos.judging import Verdict, judge
 from tests.chaos.processes import Node, Stuck, end, until
 from tests.chaos.stage import Stage
-from tests.cluster.support import COMMAND, cli_env
+from tests.cluster.support import COMMAND, cli_env, living
 
 _TICK_S = 0.008
 _SEED_S = 240.0  # far above what any seed takes: beyond it something hangs
@@ -235,7 +235,7 @@ class Trial:
     def _settle(self, bare: int | None) -> list[str]:
         """Wait until nothing writes any more: the cluster is whole and idle, and what was killed has left no child."""
         try:
-            until(lambda: not _alive(self._doomed), "the end of what was killed, and of its children")
+            until(lambda: not living(self._doomed), "the end of what was killed, and of its children")
             if bare is not None:  # thawed, it has to get to the end of the part it was frozen in
                 until(lambda: not self._writing(), "the end of the last parts")
                 self.stage.cluster.exchange(bare, nanny=True)
@@ -250,15 +250,7 @@ class Trial:
         for pid in self._writers():
             with suppress(psutil.NoSuchProcess):
                 found.append(psutil.Process(pid))
-        return _alive(found)
-
-
-def _alive(processes: list[psutil.Process]) -> bool:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
+        return bool(living(found))
 
 
 def run_seed(stage: Stage, seed: int) -> dict[str, Any]:

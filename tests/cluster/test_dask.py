@@ -16,20 +16,23 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from distributed import LocalCluster
 
 import cluster.dask_backend
 import cluster.dask_cluster
+import cluster.dask_worker
 import cluster.running
 from cluster.payload import TaskPayload
 from cluster.run import Silent, embed
 from cluster.status import verify_store
 from cluster.watcher import Progress
-from sonotheque.core.errors import Invalid, SonothequeError, Unavailable
+from sonotheque.core.errors import Invalid, NotFound, SonothequeError, Unavailable
 from tests.cluster.poison import poisoned_env, write_poison
 from tests.cluster.support import (
     cli,
     cli_env,
+    living,
     make_archive,
     options,
     part_files,
@@ -72,17 +75,6 @@ def is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    found = []
-    for process in processes:
-        try:
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
 class AtProgress(Silent):
     """Does something once, as soon as some audio is done."""
 
@@ -114,7 +106,7 @@ def test_the_workers_end_with_the_run(archive: Path, tmp_path: Path) -> None:
     watcher = AtProgress(lambda: seen.extend(worker_processes(os.getpid())))
     embed(options(archive, tmp_path / "store", workers=1), watcher)
     assert seen
-    wait_for(lambda: not alive(seen), "the workers' end", timeout_s=10)
+    wait_for(lambda: not living(seen), "the workers' end", timeout_s=10)
 
 
 # ---- killed workers ---------------------------------------------------------------------------------------------------
@@ -206,6 +198,24 @@ def test_workers_elsewhere_get_absolute_paths(
     assert {p["store"] for p in sent} == {str(tmp_path / "store")}
     assert {p["progress_folder"] for p in sent} == {str(tmp_path / "store" / "jobs" / "1" / "progress")}
     assert all(os.path.isabs(p["root"]) for p in sent)
+
+
+def test_workers_that_see_another_folder_end_the_run_and_make_nothing_there(
+    archive: Path, clean: dict[str, str], tmp_path: Path, foreign: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.dask_worker, "_SHOWN_AFTER_S", (0.05,))
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "ssh.yaml"
+    keys = {"kind": "ssh", "scheduler": "tcp://here:8786", "hosts": ["node1"]}
+    file.write_text(yaml.safe_dump({**keys, "paths": {str(tmp_path / "here"): str(tmp_path / "there")}}), "utf-8")
+    asked = {"cluster": str(file), "scheduler": foreign.scheduler_address}
+    with pytest.raises(NotFound, match=r"does not see the store .*/there/store\. .*the key paths") as caught:
+        embed(options(archive, tmp_path / "here" / "store", **asked))
+    assert caught.value.kind == "no_store"
+    assert not (tmp_path / "there").exists(), "nothing is made on a node that is set up wrongly"
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    run(archive, tmp_path / "here" / "store", **asked)
+    assert part_files(tmp_path / "here" / "store") == clean
 
 
 def test_no_scheduler_there(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +314,7 @@ def kill_and_resume(archive: Path, clean: dict[str, str], folder: Path, seed: in
                 process.kill()
             process.communicate()
             killed += 1
-            wait_for(lambda seen=workers_seen: not alive(seen), "the workers' end", timeout_s=10)
+            wait_for(lambda seen=workers_seen: not living(seen), "the workers' end", timeout_s=10)
             assert part_files(store).items() <= clean.items()
             continue
         assert process.returncode == 0

@@ -28,7 +28,7 @@ from sonotheque.core.errors import Conflict, Unavailable
 from sonotheque.core.outcome import TaskOutcome
 from store import PartWriter, create_config
 from tests.cluster.poison import write_poison
-from tests.cluster.support import make_archive, options, part_files, run, wait_for, write_wav
+from tests.cluster.support import living, make_archive, options, part_files, run, wait_for, write_wav
 
 MakePayload = Callable[[Path], TaskPayload]
 
@@ -157,11 +157,11 @@ def test_the_process_does_not_outlive_its_watcher(
             lambda: next(iter(psutil.Process(watcher.pid).children()), None), "the process"
         )
         time.sleep(2)  # it is in the file that hangs, or on its way there: it has to end either way
-        assert alive(child)
+        assert living([child])
     finally:
         os.kill(watcher.pid, signal.SIGKILL)
         watcher.wait()
-    wait_for(lambda: not alive(child), "its end", timeout_s=10)
+    wait_for(lambda: not living([child]), "its end", timeout_s=10)
 
 
 def test_while_a_part_is_written_no_file_is_to_blame(
@@ -180,17 +180,6 @@ def test_while_a_part_is_written_no_file_is_to_blame(
     PartTask(payload, load_model("placeholder"), one_by_one=True, on_file=opened.append).run()
     names = [recording.source.path for recording in payload.part.recordings]
     assert before == [([*names, ""], True)]
-
-
-def status_of(process: psutil.Process) -> str:
-    try:
-        return process.status()
-    except psutil.NoSuchProcess:
-        return ""
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and status_of(process) != psutil.STATUS_ZOMBIE
 
 
 def test_the_default_limits_are_the_payloads(

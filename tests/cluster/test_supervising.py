@@ -24,7 +24,7 @@ from cluster.supervising import PASSING_KINDS, Supervisor, is_supervised, tellin
 from cluster.supervisor_log import log_path, supervisor_of
 from sonotheque.core.errors import KINDS, Conflict, Invalid, SonothequeError, Unavailable
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import cli, cli_env, make_archive, part_files, run, start_cli, wait_for
+from tests.cluster.support import cli, cli_env, living, make_archive, part_files, run, start_cli, wait_for
 
 COMMIT = """
 import os, sys, pathlib
@@ -316,7 +316,7 @@ def test_a_killed_run_goes_on_by_itself(tmp_path: Path) -> None:
     assert "supervisor: the run was killed (SIGKILL); starting it again" in err
     assert json.loads(out)["state"] == "finished"
     assert part_files(store) == part_files(tmp_path / "clean")
-    assert not [p for p in below if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not living(below)
     assert verify_store(str(store), deep=True).ok
     first, *_ = job_history(str(store))
     assert first.state == "dead"
