@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from cluster.processes import found, named
-from store.fsops import store_errors
+from store.fsops import LocalFileOps, put_over, store_errors
 
 RECORD = "run-sites.json"  # beside the store, in a folder that is the keeper's own
 
@@ -62,13 +62,10 @@ class Keeper:
     def say(self, **facts: Any) -> Keeper:
         """Write the note anew, at once as a whole, and return it as it is now."""
         now = Keeper(self.file, {**self.told, **facts})
-        aside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        with store_errors(str(self.file.parent)):
-            try:
-                aside.write_text(json.dumps(now.told, indent=1), encoding="utf-8")
-                aside.replace(self.file)
-            finally:
-                aside.unlink(missing_ok=True)
+        here = str(self.file.parent)
+        told = json.dumps(now.told, indent=1).encode()
+        with store_errors(here):
+            put_over(LocalFileOps(), here, f".{self.file.name}.{os.getpid()}", str(self.file), told, forced=False)
         return now
 
 

@@ -50,22 +50,44 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
+def boot_and_ticks(pid: int) -> tuple[str, int] | None:
+    """Return a name of this start of the machine, and how long after it a process started, in the system's ticks.
+
+    No setting of the clock changes either.
+
+    Returns
+    -------
+    tuple of (str, int) or None
+        ``("", 0)`` where the system does not tell; None if there is no such process, or it has ended and nobody asked how.
+    """
+    try:
+        boot = _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return "", 0
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    try:
+        fields = stat.rpartition(b")")[
+            2
+        ].split()  # what stands before it is the program's name, which may hold anything
+        return None if fields[0] in (b"Z", b"X") else (boot, int(fields[19]))
+    except (ValueError, IndexError):  # a system that only looks like Linux
+        return "", 0
+
+
 def process_name(pid: int) -> str | None:
     """Return a name that no other process of this machine ever has, or None if there is none of this id.
 
     Not made of the wall clock, which may be set while a process runs: Linux counts a process's start from the boot.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-        boot = _BOOT.read_text(encoding="ascii").strip()
-        fields = stat.rpartition(b")")[2].split()
-        # One that has ended and that nobody asked how: it does nothing any more.
-        return None if fields[0] in (b"Z", b"X") else f"{boot}:{pid}:{int(fields[19])}"
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    except (OSError, ValueError, IndexError):
-        pass
+    told = boot_and_ticks(pid)
+    if told is None:
+        return None
+    boot, ticks = told
+    if boot:
+        return f"{boot}:{pid}:{ticks}"
     try:
         return f"{pid}:{psutil.Process(pid).create_time():.0f}"
     except psutil.Error:

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import psutil
 
+from cluster.processes import lives
+
 SUPERVISED = "SONOTHEQUE_SUPERVISED"  # a folder's name that no other run has; every process of a run inherits it
 _GRACE_S, _KILL_S = 3.0, 5.0
 _POLL_S = 0.05
@@ -22,7 +24,7 @@ def marked_processes(mark: str, session: int = 0) -> list[psutil.Process]:
         Value of ``SONOTHEQUE_SUPERVISED``.
     session : int, optional
     """
-    return [p for p in psutil.process_iter() if p.pid != os.getpid() and _is_marked(p, mark, session) and _runs(p)]
+    return [p for p in psutil.process_iter() if p.pid != os.getpid() and _is_marked(p, mark, session) and lives(p)]
 
 
 def _is_marked(process: psutil.Process, mark: str, session: int) -> bool:
@@ -32,13 +34,6 @@ def _is_marked(process: psutil.Process, mark: str, session: int) -> bool:
     try:
         return bool(process.environ().get(SUPERVISED) == mark)
     except (psutil.Error, OSError):  # another user's, or gone
-        return False
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
         return False
 
 
@@ -59,7 +54,7 @@ def end_processes(mark: str, session: int = 0) -> int:
         until = time.monotonic() + wait_s
         while left and time.monotonic() < until:
             time.sleep(_POLL_S)
-            left = [p for p in left if _runs(p)]
+            left = [p for p in left if lives(p)]
         # What a process started while it was being ended.
         left = marked_processes(mark, session)
         if not left:

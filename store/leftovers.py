@@ -48,13 +48,15 @@ def _writer(name: str) -> tuple[str, int | None]:
 def _alive(pid: int | None) -> bool:
     if pid is None:
         return False
+    import psutil  # here: only where there is a temporary file to ask about
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        # One that was killed and that nobody asked how it ended has still a number, and writes nothing more.
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # somebody else's process
+    except psutil.AccessDenied:  # somebody else's process
         return True
-    return True
 
 
 def _age_s(path: str) -> float:

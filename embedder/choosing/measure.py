@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import psutil
@@ -19,6 +19,8 @@ from embedder.models import load_model, model_info
 from sonotheque.core.errors import SonothequeError
 
 if TYPE_CHECKING:
+    import io
+
     from numpy.typing import NDArray
 
     from embedder.models import Embedder
@@ -53,6 +55,8 @@ def _answers() -> IO[str]:
     """Return the pipe to the parent, and send what libraries print to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Line by line: said only at the end, it would stand after the error that ended the process and be quoted for it.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     return answers
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import search_api
+from cluster.machine import boot_and_ticks, process_started
 from search_api.threads import for_a_job
 
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-_STARTED_FIELD: Final = 22 - 3  # of /proc/PID/stat, counted from the state, which follows the name in brackets
 _CLOCK_STEP_S: Final = 60.0
 
 
@@ -45,18 +44,8 @@ class ProcessMark:
     @classmethod
     def of(cls, pid: int) -> ProcessMark | None:
         """Return the mark of a process of this machine; None if there is none, or it has ended and nobody asked how."""
-        import psutil
-
-        ticks = _ticks(pid)
-        if ticks is None:
-            return None
-        try:
-            process = psutil.Process(pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
-            return cls(socket.gethostname(), _boot(), pid, ticks, float(process.create_time()))
-        except psutil.Error:
-            return None
+        told, created = boot_and_ticks(pid), process_started(pid)
+        return cls(socket.gethostname(), told[0], pid, told[1], created) if told and created is not None else None
 
     @property
     def is_alive(self) -> bool:
@@ -121,22 +110,3 @@ def end_softly(mark: ProcessMark, *, group: bool) -> bool:
 def end_hard(mark: ProcessMark) -> bool:
     """End a process and all of its session."""
     return mark.tell(signal.SIGKILL, group=True)
-
-
-def _boot() -> str:
-    try:
-        return _BOOT.read_text("ascii").strip()
-    except OSError:
-        return ""
-
-
-def _ticks(pid: int) -> int | None:
-    """Return when a process started; 0 where the system does not tell, None if there is no such process."""
-    if not _BOOT.exists():
-        return 0
-    try:
-        told = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    fields = told.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[_STARTED_FIELD])

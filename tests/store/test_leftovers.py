@@ -62,5 +62,16 @@ def test_what_goes(tmp, name, age_s, stays):
     assert path.exists() == stays
 
 
+def test_the_files_of_a_killed_process_that_nobody_has_asked_about_go(tmp):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp / f"abc.{HOST}.{child.pid}.0a1b2c3d.e").write_bytes(b"half a part")
+    assert sweep_leftovers(str(tmp.parent)) == 0, "it lives"
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # until it has ended; it stays a zombie
+    os.kill(child.pid, 0)
+    assert sweep_leftovers(str(tmp.parent)) == 1
+    child.wait()
+
+
 def test_a_store_without_leftovers(tmp_path):
     assert sweep_leftovers(str(tmp_path)) == 0

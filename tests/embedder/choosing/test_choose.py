@@ -51,7 +51,10 @@ def test_a_fast_one_that_says_something_else_is_not_chosen(machine: Machine) -> 
         ("refuse", "the graph is not for this engine"),
     ],
 )
-def test_what_crashes_is_a_failure_of_its_own(machine: Machine, fault: str, reason: str) -> None:
+def test_what_crashes_is_a_failure_of_its_own(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # so that what a library said waits to be written
     weights = machine({"onnx fp32": SLOW, "openvino fp32": {"fault": fault}, "openvino bf16": MIDDLE})
     choice = choose("placeholder", weights)
     assert choice.name == "openvino bf16"
