@@ -2,8 +2,9 @@
 # Every package is pinned by hash (requirements/*.txt), the base by version and digest. Model weights are never in the image:
 # Perch's are downloaded on first use into the volume at /cache, or mounted.
 
-# REQUIREMENTS: files of requirements/, without their ending. "perch engines" runs Perch on CPUs; "gpu" on NVIDIA GPUs; add
-# "objects" for s3:// and gs://. Not "birdnet": its package carries BirdNET's weights, whose licence forbids commercial use.
+# REQUIREMENTS: files of requirements/, without their ending. "perch engines" runs Perch on CPUs, "perch engines objects" takes s3://
+# and gs:// as well. "gpu" is for NVIDIA GPUs and stands alone: faiss-gpu and the faiss-cpu of all others own the same folder.
+# Not "birdnet": its package carries BirdNET's weights, whose licence forbids commercial use.
 ARG PYTHON=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM ${PYTHON} AS build
@@ -19,6 +20,10 @@ RUN set -eu; \
             *) echo "REQUIREMENTS: '$name' must be of base, perch, engines, gpu, objects, nodes; birdnet and all carry model weights" >&2; exit 1 ;; \
         esac; \
     done; \
+    case " $REQUIREMENTS " in \
+        " gpu ") ;; \
+        *" gpu "*) echo "REQUIREMENTS: gpu stands alone: the others bring faiss-cpu" >&2; exit 1 ;; \
+    esac; \
     set --; for name in $REQUIREMENTS; do set -- "$@" -r "requirements/$name.txt"; done; \
     /opt/sonotheque/bin/pip install --require-hashes "$@"
 # What builds the package itself is pinned too: setuptools as in requirements/perch.txt, with its hashes.

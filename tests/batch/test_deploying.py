@@ -130,6 +130,11 @@ def test_the_steps_of_the_build_do_what_they_say(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert "carry model weights" in refused.stderr
         assert "PIP" not in refused.stdout
+    for mixed in ("gpu objects", "perch gpu"):
+        refused = run_step("case", tmp_path, mixed)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "gpu stands alone" in refused.stderr
+    assert run_step("case", tmp_path, "gpu").stdout.strip() == "PIP install --require-hashes -r requirements/gpu.txt"
     assert run_step("awk", tmp_path, "").returncode == 0
     pins = (tmp_path / "build.txt").read_text(encoding="utf-8")
     assert required(pins) == {"setuptools"}
@@ -200,8 +205,9 @@ def test_their_commands_are_ours(command: str) -> None:
     "more", [["-f", "compose.yaml"], ["-f", "compose.batch.yaml"], ["-f", "compose.batch.yaml", "--profile", "gpu"]]
 )
 def test_compose_takes_the_files(more: list[str]) -> None:
+    not_ours = ("RUN_UID", "RUN_GID", "COMPOSE_FILE", "COMPOSE_PROFILES")  # of whoever runs the tests
     env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in not_ours},
         "INPUT_DIR": "/in",
         "OUTPUT_DIR": "/out",
         "STORE_DIR": "/store",

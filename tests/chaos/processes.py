@@ -22,7 +22,7 @@ from distributed.protocol.pickle import dumps
 from cluster.dask_settings import SETTINGS, as_environment
 from tests.chaos.deeds import NODES
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import cli_env, wait_for
+from tests.cluster.support import cli_env, living, wait_for
 
 _DASK = [sys.executable, "-m", "dask"]
 _ANSWER_S = 5.0
@@ -61,7 +61,7 @@ class Node:
 
     def worker(self) -> psutil.Process | None:
         """Return the process that runs tasks; None while there is none."""
-        if self._worker is None or not self._worker.is_running():
+        if self._worker is None or not living([self._worker]):  # under a frozen nanny a killed one stays, as a zombie
             self._worker = self._find()
         return self._worker
 

@@ -111,8 +111,8 @@ class Trial:
                     return [f"not through after {_STARTS_MAX} starts: exit codes {self.exits}"]
                 self.stage.cluster.wait_whole()
                 self._start(resume=chance.random() < 0.5)
-            elif deeds and self._is_due(deeds[0]):
-                self._do(deeds.popleft())
+            elif deeds and self._is_due(deeds[0]) and self._do(deeds[0]):
+                deeds.popleft()
             time.sleep(_TICK_S)
         return [f"hangs: exit codes {self.exits}, frozen {self._frozen}, log in {self.store}.log"]
 
@@ -193,16 +193,19 @@ class Trial:
                 found.append(psutil.Process(pid))
         return found
 
-    def _do(self, deed: Deed) -> None:
+    def _do(self, deed: Deed) -> bool:
+        """Do a deed; False if there is nothing to do it to, and nothing was touched: its next moment is waited for."""
         self._due_at = None
+        by_address = deed.kind.what in ("segfault", "freeze_long")
+        # Without its address a long freeze would pass for over at once: the scheduler knows no such worker.
+        address = self.stage.cluster.address_of(self._node(deed)) if by_address else None
+        victims = self._victims(deed)
+        if not victims or (by_address and address is None):
+            return False
         told = {**deed.to_json(), "at_committed": self._committed(), "job": self._jobs()}
         if deed.kind.what == "segfault":
-            address = self.stage.cluster.address_of(self._node(deed))
-            if address:
-                self.stage.cluster.segfault(address)
+            self.stage.cluster.segfault(str(address))
         else:
-            victims = self._victims(deed)
-            address = self.stage.cluster.address_of(self._node(deed)) if deed.kind.what == "freeze_long" else None
             number = signal.SIGKILL if deed.kind.what == "kill" else signal.SIGSTOP
             if number == signal.SIGKILL:
                 self._doomed += [c for v in victims for c in [v, *v.children(recursive=True)]]
@@ -212,6 +215,7 @@ class Trial:
             if number == signal.SIGSTOP:
                 self._frozen.append((deed, victims, time.monotonic() + deed.hold_s, address))
         self.told.append(told)
+        return True
 
     def _thaw(self, *, everything: bool = False) -> None:
         for one in list(self._frozen):
