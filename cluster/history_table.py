@@ -195,7 +195,7 @@ def export_history(rows: Sequence[JobRow], target: Path) -> None:
     Unavailable
         If the file cannot be written.
     """
-    from store.formats.text import inert_value
+    from sonotheque.core.formulas import inert_value
 
     require_history_target(target)
     try:

@@ -14,14 +14,14 @@ import numpy as np
 
 from cluster.options import EmbedOptions
 from cluster.recordings import Recordings
-from cluster.roots import absolute_path, holds_another, inside, real_place, relative_path
+from cluster.roots import absolute_path, holds_another, real_place, relative_path
 from cluster.settled import Settled, SettledFiles
 from embedder.audio import FoundFile, Problem, find_audio
 from embedder.recorders import Describer
 from sonotheque.core.errors import Conflict, NotFound
 from sonotheque.core.ids import recording_id
 from sonotheque.core.outcome import MEANING, Outcome, Status
-from sonotheque.core.places import is_object
+from sonotheque.core.places import inside, is_object
 from sonotheque.core.recording import Recording, SourceFile
 from store import Ledger, LedgerFile
 

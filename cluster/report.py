@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.settled import SettledFiles
+from cluster.tailing import event_of
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
+from sonotheque.core.formulas import inert_value
 from sonotheque.core.outcome import MEANING, Outcome, StageSeconds, Status, TaskOutcome
 from sonotheque.core.recording import printable_path
 from store.fsops import LocalFileOps, store_errors
@@ -108,7 +110,7 @@ class ReportWriter:
         table = csv.DictWriter(text, COLUMNS)
         if header:
             table.writeheader()
-        table.writerows({k: _inert(v) for k, v in one.items()} for one in rows)
+        table.writerows({k: inert_value(v) for k, v in one.items()} for one in rows)
         lines = "".join(_as_json(one) + "\n" for one in rows)
         with store_errors(self._where):
             _DISK.append(self._jsonl, lines.encode())
@@ -119,11 +121,6 @@ class ReportWriter:
         with store_errors(self._where):
             _DISK.append(self._jsonl, b"", forced=True)
             _DISK.append(self._csv, b"", forced=True)
-
-
-def _inert(value: Any) -> Any:
-    """Keep a spreadsheet from running a file name as a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -139,11 +136,8 @@ def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _row_of(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and found.keys() >= _NEEDED else None
+    found = event_of(line)
+    return found if found is not None and found.keys() >= _NEEDED else None
 
 
 def require_target(option: str, target: Path, endings: Sequence[str] = ENDINGS) -> None:
@@ -190,7 +184,7 @@ def _export_text(rows: Iterable[dict[str, Any]], target: Path) -> int:
             table.writeheader()
         for one in rows:
             if table:
-                table.writerow({k: _inert(v) for k, v in one.items()})
+                table.writerow({k: inert_value(v) for k, v in one.items()})
             else:
                 handle.write(json.dumps(one, ensure_ascii=False) + "\n")
             count += 1

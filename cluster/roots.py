@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from sonotheque.core import places
 from sonotheque.core.errors import Conflict, Invalid, NotFound
+from sonotheque.core.places import inside
 
 _END_BYTES = 65_536
 
@@ -97,11 +98,6 @@ def _on_disk(path: str) -> Path:
         why = f" ({error.strerror or error})" if isinstance(error, OSError) else f" ({error})"
         why = "" if isinstance(error, FileNotFoundError) else why
         raise NotFound(f"{path} is not there{why}: check the path to the recordings") from None
-
-
-def inside(path: str, root: str) -> bool:
-    """Tell whether a path or address is a folder or lies below it."""
-    return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def relative_path(path: str, root: str, prefix: str) -> str:

@@ -19,7 +19,7 @@ from cluster.score_task import ScoredPart, ScoringStopped, score_part
 from cluster.specs.placing import Placed, place_tasks, require_runnable
 from probes import Probe
 from sonotheque.core.errors import Unavailable
-from sonotheque.core.places import is_object
+from sonotheque.core.places import absolute
 from store import sweep_leftovers
 from store.config import read_config
 from store.fsops import FileOps, ops_of, store_errors
@@ -212,7 +212,7 @@ class _Run:
         if not placed.is_here:
             from cluster.score_dask import score_on_dask
 
-            root = self.root if is_object(self.root) else os.path.abspath(self.root)
+            root = absolute(self.root)
             ended = score_on_dask(root, self.dim, jobs, probes, placed=placed, note=note, told=told.add)
         else:
             stacks = {name: ProbeStack(found, sets[name].floor) for name, found in probes.items()}

@@ -11,10 +11,11 @@ from typing import Any
 
 from cluster.job import FINISHED, JobFolder
 from cluster.report import IN_STORE, read_rows
-from cluster.roots import inside
 from embedder.audio.discover import is_audio_name
 from sonotheque.core.errors import Conflict, Invalid, NotFound, Unavailable
+from sonotheque.core.formulas import inert_value
 from sonotheque.core.outcome import Outcome
+from sonotheque.core.places import inside
 from sonotheque.core.recording import printable_path
 from sonotheque.core.site import clean_site
 from store.fsops import store_errors
@@ -185,9 +186,7 @@ def write_sites(sums: Iterable[SiteSum], target: Path) -> None:
                 table.writeheader()
                 for one in sums:
                     kinds = "; ".join(f"{kind} {count}" for kind, count in sorted(one.failed_by_kind.items()))
-                    # A spreadsheet would run a site's name as a formula.
-                    name = f"'{one.site}" if one.site.startswith(("=", "+", "-", "@", "\t", "\r")) else one.site
-                    table.writerow({**one.to_json(), "site": name, "failed_by_kind": kinds})
+                    table.writerow({**one.to_json(), "site": inert_value(one.site), "failed_by_kind": kinds})
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)

@@ -51,8 +51,8 @@ class Tail:
         return [line.decode("utf-8", "replace").rstrip("\r") for line in found]
 
 
-def event_of(line: str) -> dict[str, Any] | None:
-    """Return the event of a line of ``events.jsonl``; None if a crash or a full disk left half of it."""
+def event_of(line: str | bytes) -> dict[str, Any] | None:
+    """Return the object of a line of JSON, as events and reports have them; None if a crash or a full disk left half of it."""
     try:
         told = json.loads(line)
     except ValueError:

@@ -19,7 +19,8 @@ import soundfile as sf
 from search_api.cutting import Sound, cut_spans
 from search_api.locating import Locator
 from sonotheque.core.errors import Damaged, Invalid, NotFound
-from store.formats.text import inert_value, safe_name
+from sonotheque.core.formulas import inert_value
+from store.formats.text import safe_name
 from store.formats.whole import MARK, whole_files, whole_folder
 
 FORMS: Final = ("wav", "flac")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cluster.roots import absolute_path, inside
+from cluster.roots import absolute_path
 from cluster.settle import known_roots
 from sonotheque.core.errors import Invalid, NotFound
-from sonotheque.core.places import is_object, normal
+from sonotheque.core.places import inside, is_object, normal
 
 _SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")

@@ -14,11 +14,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final
 
-from sonotheque.core.errors import NotFound, Unavailable
-from sonotheque.core.places import bucket_and_key, inside, is_object, normal, relative, scheme_of
+from sonotheque.core.errors import Unavailable
+from sonotheque.core.places import inside, is_object, normal, relative, scheme_of
 from store.belonging import PROBE, probe_text, settle_state
 from store.fsops import LocalFileOps
-from store.remote import Passing, filesystem, patiently, told, waits_s
+from store.remote import Passing, filesystem, no_bucket, patiently, told, waits_s
 from store.state import is_local_part, state_root
 
 WRITER: Final = "sonotheque-writer"  # of each object's own metadata: tells whose PUT made it when the answer was lost
@@ -174,7 +174,7 @@ class ObjectFileOps(LocalFileOps):
                 # A bucket that is not there says so (`told`) on S3. Of a file in pieces it is also what a second answer says after
                 # a first one was lost: the upload is over, and the object may be there.
                 if isinstance(error, FileNotFoundError) and scheme_of(target) != "s3":
-                    raise _no_bucket(target) from error
+                    raise no_bucket(target) from error
                 last = error if isinstance(error, Passing) else Passing(target, error)
                 if self._writer(target) == writer:
                     return True
@@ -229,7 +229,7 @@ class ObjectFileOps(LocalFileOps):
                     settle_state(self.root, self)  # before a job's folder is made
                     return
                 except FileNotFoundError as error:
-                    raise _no_bucket(probe) from error
+                    raise no_bucket(probe) from error
             raise Unavailable(
                 f"{self.root}: this server ignores `If-None-Match: *` and overwrites objects that are there, so two runs could destroy each "
                 "other's parts. Use Amazon S3, Google Cloud Storage, MinIO or another server with conditional writes, or a folder"
@@ -244,8 +244,3 @@ def _put(file: str, target: str, writer: str) -> None:
 def _plain(url: str) -> str:
     """Return an address as fsspec lists it: bucket and key."""
     return url.split("://", 1)[1].rstrip("/")
-
-
-def _no_bucket(url: str) -> NotFound:
-    bucket, _ = bucket_and_key(url)
-    return NotFound(f"there is no bucket {bucket}: make it with the provider's own tools, or check the address {url}")

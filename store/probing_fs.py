@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sonotheque.core.errors import Unavailable
 from store import layout
+from store.config import temp_name
 from store.fsops import FileOps, LocalFileOps, kernel_rename_new, store_errors
 
 LINK, RENAME, LOOK = "link", "rename", "look"
@@ -109,7 +108,7 @@ def probe_file_system(root: str, ops: FileOps | None = None, calls: FsCalls | No
     """
     ops, calls = ops or LocalFileOps(), calls or FsCalls()
     folder = f"{root}/{layout.TMP}"
-    stem = f"{folder}/probe.{_owner()}"
+    stem = f"{folder}/{temp_name('probe')}"
     first, linked, renamed = f"{stem}.a", f"{stem}.b", f"{stem}.c"
     with store_errors(root):
         ops.makedirs(folder)
@@ -125,11 +124,6 @@ def probe_file_system(root: str, ops: FileOps | None = None, calls: FsCalls | No
         finally:
             for path in (first, linked, renamed):
                 ops.unlink(path)
-
-
-def _owner() -> str:
-    """Return a name's end that says whose file it is, as ``sweep_leftovers`` reads it."""
-    return f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
 
 
 def _write(ops: FileOps, path: str, root: str) -> None:

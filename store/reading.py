@@ -70,14 +70,3 @@ def size_of(path: str) -> int:
     from store import object_reading
 
     return object_reading.size_of(path)
-
-
-def is_there(path: str) -> bool:
-    """Tell whether a file or object of this name is there."""
-    if not is_object(path):
-        return os.path.lexists(path)
-    try:
-        size_of(path)
-    except FileNotFoundError:
-        return False
-    return True

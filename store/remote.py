@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from sonotheque.core.errors import NotFound, SonothequeError, Unavailable
-from sonotheque.core.places import bucket_and_key, scheme_of
+from sonotheque.core.places import bucket_and_key, scheme_of, server_of
 
 _T = TypeVar("_T")
 ANONYMOUS: Final = "SONOTHEQUE_STORE_ANONYMOUS"  # of the store alone: recordings may be public and the store not
@@ -27,7 +27,7 @@ _PASSING_CODES: Final = frozenset(
         "ConditionalRequestConflict",
     )
 )
-_PASSING_STATUS: Final = frozenset((409, 429, 500, 502, 503, 504))
+_PASSING_STATUS: Final = frozenset((408, 409, 429, 500, 502, 503, 504))
 _FORBIDDEN: Final = frozenset(
     ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
 )
@@ -56,16 +56,17 @@ def filesystem(url: str) -> Any:
     Unavailable
         Kind ``engine_missing``: the library for such addresses is not installed.
     """
+    scheme = scheme_of(url)
     return _filesystem(
-        scheme_of(url),
+        scheme,
         os.getpid(),
-        os.environ.get("AWS_ENDPOINT_URL", ""),
+        server_of(scheme),
         os.environ.get(ANONYMOUS, "") not in ("", "0"),
     )
 
 
 @lru_cache(maxsize=4)
-def _filesystem(scheme: str, process: int, endpoint: str, anonymous: bool) -> Any:
+def _filesystem(scheme: str, process: int, server: str, anonymous: bool) -> Any:
     # A listing that is remembered would hide what another machine commits; an instance of fsspec's own cache is one thread's.
     shared: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     try:
@@ -160,9 +161,7 @@ def _worded(url: str, error: Exception) -> Exception | None:
     code, status = answer_of(error)
     bucket, _ = bucket_and_key(url)
     if code == "NoSuchBucket":
-        return NotFound(
-            f"there is no bucket {bucket}: make it with the provider's own tools, or check the address {url}"
-        )
+        return no_bucket(url)
     if code == "PreconditionFailed" or status == 412:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), url)
     if isinstance(error, FileNotFoundError):
@@ -188,6 +187,12 @@ def _worded(url: str, error: Exception) -> Exception | None:
     if code in _PASSING_CODES or status in _PASSING_STATUS or (network and not status):
         return Passing(url, error)
     return None
+
+
+def no_bucket(url: str) -> NotFound:
+    """Return the error of an address whose bucket does not exist."""
+    bucket, _ = bucket_and_key(url)
+    return NotFound(f"there is no bucket {bucket}: make it with the provider's own tools, or check the address {url}")
 
 
 def answer_of(error: BaseException | None) -> tuple[str, int]:

@@ -8,13 +8,12 @@ from typing import Final
 
 from sonotheque.core.errors import Invalid
 from sonotheque.core.ids import digest_of
-from sonotheque.core.places import is_object, name_of, normal, scheme_of
+from sonotheque.core.places import is_object, name_of, normal, scheme_of, server_of
 from store import layout
 
 STATE_VARIABLE: Final = "SONOTHEQUE_STATE"
 # What a bucket does not hold: files being written, locks and appended lines, a database, and what is made again from the parts.
 LOCAL: Final = (layout.TMP, layout.JOBS, layout.CATALOG, layout.INDEX, "service")
-_SERVERS: Final = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -36,14 +35,8 @@ def state_root(root: str) -> str:
         return root
     whole = normal(root)
     name = _PLAIN.sub("-", name_of(whole)).strip("-.")[:60] or "store"
-    server = _server(scheme_of(whole))
+    server = server_of(scheme_of(whole))  # one address on two servers is two stores
     return os.path.join(_states(), f"{name}-{digest_of([whole, server] if server else whole)[:12]}")
-
-
-def _server(scheme: str) -> str:
-    """Return the server that the environment names: one address on two servers is two stores."""
-    told = (os.environ.get(name, "") for name in _SERVERS.get(scheme, ()))
-    return next(filter(None, told), "").rstrip("/")
 
 
 def _states() -> str:

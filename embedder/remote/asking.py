@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from embedder.remote.facts import ObjectFacts, StoreClient
 from embedder.remote.faults import RemoteError, needs_extra
-from sonotheque.core.places import bucket_and_key, scheme_of
+from sonotheque.core.places import bucket_and_key, scheme_of, server_of
 
 ANONYMOUS: Final = "SONOTHEQUE_ANONYMOUS"
 DELAYS_S: Final = (
@@ -41,8 +41,7 @@ class _Doors:
 
     def client(self, url: str, *, anonymous: bool) -> StoreClient:
         scheme = scheme_of(url)
-        server = os.environ.get("AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST", "")
-        key = (scheme, anonymous, os.getpid(), server)  # sessions do not survive a fork
+        key = (scheme, anonymous, os.getpid(), server_of(scheme))  # sessions do not survive a fork
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = _make_client(url, scheme, anonymous=anonymous)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from cluster.roots import inside
 from probes.experiment import Experiment
 from sonotheque.core.errors import Invalid, NotFound
+from sonotheque.core.places import inside
 from sonotheque.core.suggest import did_you_mean
 
 EMBED, TRAIN, APPLY, INDEX = "embed", "train", "apply", "index"

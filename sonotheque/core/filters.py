@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 from sonotheque.core.errors import Invalid
 
 JUDGEMENTS: Final = ("positive", "negative", "uncertain")
-SUN_EVENTS: Final = ("sunrise", "sunset")
 _DAY_MIN = 24 * 60
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _SUN = re.compile(r"(sunrise|sunset)(?:([+-]\d{1,3})(?:min|m)?)?")

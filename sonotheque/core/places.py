@@ -1,11 +1,12 @@
 """Addresses of places that may be a folder on this machine or lie in an object store: ``s3://bucket/prefix``, ``gs://``, ``file://``.
 
-Text only: nothing here opens anything or imports a library of an object store. An object's key is any text, so an address is
-never taken apart by the rules of the web: ``?``, ``#`` and ``%`` are letters of a name like others.
+Text and the environment only: nothing here opens anything or imports a library of an object store. An object's key is any text,
+so an address is never taken apart by the rules of the web: ``?``, ``#`` and ``%`` are letters of a name like others.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -15,6 +16,8 @@ OBJECT_SCHEMES: Final = ("s3", "gs")
 SCHEMES: Final = (*OBJECT_SCHEMES, "file")
 
 _ALIASES: Final = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
+# Where each kind of address is, if not at its usual provider: the variables that the libraries read, the first one set wins.
+_SERVERS: Final = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}[a-z0-9]")
 
@@ -36,6 +39,17 @@ def is_url(path: str) -> bool:
 def is_object(path: str) -> bool:
     """Tell whether a text is an address in an object store (``s3://``, ``gs://``)."""
     return scheme_of(path) in OBJECT_SCHEMES
+
+
+def server_of(scheme: str) -> str:
+    """Return the server that the environment names for a scheme's addresses; empty for the usual one."""
+    named = (os.environ.get(name, "") for name in _SERVERS.get(scheme, ()))
+    return next(filter(None, named), "").rstrip("/")
+
+
+def absolute(path: str) -> str:
+    """Return what names a place from any working folder: an address as it is, a path from the root."""
+    return path if is_object(path) else os.path.abspath(path)
 
 
 def normal(address: str) -> str:

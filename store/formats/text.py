@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import Iterable
 from io import BytesIO
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import polars as pl
 
+from sonotheque.core.formulas import FORMULA
+
 DECIMALS: Final = 6  # of seconds and scores: a microsecond, and below what a float32 score holds
 _CONTROL: Final = r"[\x00-\x1f\x7f\x{85}\x{2028}\x{2029}]"
-_FORMULA: Final = r"^[=+\-@\t\r\n]"
 _NAME_BYTES_MAX: Final = 240  # of one name: most file systems hold 255
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -58,14 +59,9 @@ def inert(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a table whose texts no spreadsheet runs as formulas: those that could be one get a leading apostrophe."""
     texts = [c for c, kind in frame.schema.items() if kind == pl.String]
     return frame.with_columns(
-        pl.when(pl.col(c).str.contains(_FORMULA)).then(pl.lit("'") + pl.col(c)).otherwise(pl.col(c)).alias(c)
+        pl.when(pl.col(c).str.contains(FORMULA)).then(pl.lit("'") + pl.col(c)).otherwise(pl.col(c)).alias(c)
         for c in texts
     )
-
-
-def inert_value(value: Any) -> Any:
-    """Return one value as :func:`inert` has it."""
-    return f"'{value}" if isinstance(value, str) and re.match(_FORMULA, value) else value
 
 
 def write_csv(frame: pl.DataFrame, handle: IO[bytes], *, header: bool) -> None:

@@ -155,8 +155,3 @@ def _name(segment: Segment) -> str:
 def _mapped(path: str) -> pa.Table:
     with pa.memory_map(path) as source:
         return pa.ipc.open_file(source).read_all()
-
-
-def dead_rows(table: pa.Table) -> int:
-    """Return how many rows are superseded."""
-    return int(table.num_rows - (pc.sum(table["live"]).as_py() or 0))

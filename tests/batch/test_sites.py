@@ -146,6 +146,13 @@ def test_the_table_of_sites_is_inert_and_whole(tmp_path: Path) -> None:
     assert json.dumps([s.to_json() for s in sums])
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t=", "\r=", "\n", "\n="])
+def test_no_spreadsheet_runs_a_site(tmp_path: Path, first: str) -> None:
+    write_sites([SiteSum(f"{first}1")], tmp_path / "sites.csv")
+    with (tmp_path / "sites.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["site"] for row in csv.DictReader(file)] == [f"'{first}1"]
+
+
 def test_nothing_was_ever_run(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         stop_now(str(tmp_path))

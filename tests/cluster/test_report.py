@@ -100,6 +100,20 @@ def test_three_formats_say_the_same(tmp_path: Path) -> None:
     assert sheet == [list(COLUMNS), *([r[c] for c in COLUMNS] for r in ROWS)]
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t=", "\r=", "\n", "\n="])
+def test_no_spreadsheet_runs_a_name_or_the_words_of_a_failure(tmp_path: Path, first: str) -> None:
+    failed = one(f"{first}1.wav", outcome="failed", status="undecodable", reason=f"{first}2", site=f"{first}3")
+    export_rows([failed], tmp_path / "r.csv")
+    writer = ReportWriter(tmp_path)
+    writer.add([failed])
+    writer.close()
+    for name in ("r.csv", "report.csv"):
+        with (tmp_path / name).open(encoding="utf-8", newline="") as handle:
+            (found,) = csv.DictReader(handle)
+        assert [found[c] for c in ("path", "reason", "site")] == [f"'{first}1.wav", f"'{first}2", f"'{first}3"]
+    assert list(read_rows(tmp_path)) == [failed]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "xlsx", "CSV", "XLSX"])
 def test_an_empty_report_is_a_valid_file(tmp_path: Path, ending: str) -> None:
     target = tmp_path / f"r.{ending}"

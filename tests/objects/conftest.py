@@ -8,6 +8,21 @@ import pytest
 
 from tests.objects.kit import Bucket, StoreServer
 
+# Of whoever runs the tests: they would lead elsewhere, or change what is asked.
+_NOT_OURS = (
+    *("AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"),
+    *("SONOTHEQUE_ANONYMOUS", "SONOTHEQUE_CACHE_BYTES", "SONOTHEQUE_STORE_ANONYMOUS"),
+)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def no_personal_settings() -> Iterator[None]:
+    """Of the whole package: stores are also made by fixtures of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _NOT_OURS:
+            patch.delenv(name, raising=False)
+        yield
+
 
 @pytest.fixture(scope="session")
 def _one_server() -> Iterator[StoreServer]:
@@ -21,8 +36,6 @@ def store_server(_one_server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> I
     """The server without faults, and the environment by which it is found."""
     for name, value in _one_server.environment().items():
         monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
     _one_server.faults.clear()
     yield _one_server
     _one_server.faults.clear()

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
+import pytest
+
 Kind = Literal["status", "reset", "drop_request", "drop_body", "lose_answer", "hold"]
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "server", "date"}
 _HELD_AT_MOST_S = 60.0
@@ -301,6 +303,14 @@ class StoreServer:
         """Close both ports."""
         self._proxy.stop()
         self._moto.stop()
+
+
+def ask_anew(patch: pytest.MonkeyPatch) -> None:
+    """Let this process ask again after hundredths of a second, and remember no block of another test."""
+    from embedder.remote import asking, blocks
+
+    patch.setattr(asking, "DELAYS_S", (0.01, 0.01, 0.01))
+    patch.setattr(blocks, "_OF_PROCESS", {})
 
 
 @dataclass

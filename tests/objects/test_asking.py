@@ -150,6 +150,17 @@ def test_a_server_that_is_not_there(bucket: Bucket, monkeypatch: pytest.MonkeyPa
         object_at(f"{bucket.url}/season")
 
 
+def test_a_server_that_is_named_for_s3_alone(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore prefers it; a client that was made before it was named is of another server."""
+    bucket.put("a.wav", DATA)
+    assert asking.fetch(f"{bucket.url}/a.wav", 0, 10) == DATA[:10]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(RemoteError):
+        asking.fetch(f"{bucket.url}/a.wav", 0, 10)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    assert asking.fetch(f"{bucket.url}/a.wav", 0, 10) == DATA[:10]
+
+
 class TestWithoutCredentials:
     @pytest.fixture(autouse=True)
     def _none(self, store_server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:

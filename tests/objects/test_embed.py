@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 
 from cluster.roots import choose_root, holds_another, relative_path
-from embedder.remote import asking, blocks
 from search_api.cutting import Sound, cut_spans
 from search_api.locating import Locator, size_and_time
 from sonotheque.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.cluster.support import cli, make_archive, options, part_files, predictions, run, vectors, windows, write_wav
-from tests.objects.kit import Bucket, Fault
+from tests.objects.kit import Bucket, Fault, ask_anew
 
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "DELAYS_S", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(blocks, "_OF_PROCESS", {})
+    ask_anew(monkeypatch)
 
 
 @pytest.fixture
@@ -216,7 +214,7 @@ def test_from_the_command_line_without_credentials(workers: str, folder: Path, b
         "--model",
         "placeholder",
         "--workers",
-        "1",
+        workers,
     )
     done = cli(*command, "--anonymous", env=bucket.server.environment())
     assert done.returncode == 0, done.stderr

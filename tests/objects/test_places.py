@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sonotheque.core import places
@@ -86,3 +88,30 @@ def test_what_addresses_have_in_common() -> None:
     assert places.common(["s3://bucket/a"]) == "s3://bucket/a"
     assert places.common(["s3://bucket/a", "s3://other/a"]) == ""
     assert places.common(["s3://bucket/a", "gs://bucket/a"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "named", "server"),
+    [
+        ("s3", {}, ""),
+        ("s3", {"AWS_ENDPOINT_URL": "http://a/"}, "http://a"),
+        ("s3", {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"}, "http://b"),
+        ("s3", {"STORAGE_EMULATOR_HOST": "http://c"}, ""),
+        ("gs", {"STORAGE_EMULATOR_HOST": "http://c", "AWS_ENDPOINT_URL": "http://a"}, "http://c"),
+        ("", {"AWS_ENDPOINT_URL": "http://a"}, ""),
+    ],
+)
+def test_the_server_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, named: dict[str, str], server: str
+) -> None:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert places.server_of(scheme) == server
+
+
+def test_the_whole_name_of_a_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert places.absolute("a/../b") == f"{tmp_path}/b"
+    assert places.absolute("s3://bucket/a/../b") == "s3://bucket/a/../b"

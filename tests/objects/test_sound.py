@@ -16,7 +16,7 @@ from sonotheque.core.errors import Invalid, NotFound, Unavailable
 from sonotheque.core.outcome import Status
 from sonotheque.core.recording import SourceFile
 from tests.audio.damage import DAMAGE, RULE, get, sound, write
-from tests.objects.kit import Bucket, Fault
+from tests.objects.kit import Bucket, Fault, ask_anew
 
 # Every format, and the damages for which a file is read in another way; all others with the slow tests.
 _QUICK = [
@@ -36,8 +36,7 @@ _QUICK = [
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "DELAYS_S", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(blocks, "_OF_PROCESS", {})
+    ask_anew(monkeypatch)
 
 
 def heard(path: str, **options: Any) -> tuple[Any, ...]:

@@ -188,6 +188,7 @@ def test_a_server_that_overwrites_is_refused(bucket, monkeypatch):
             "another region",
         ),
         (Fault("status", times=-1, code=503, error="SlowDown"), "store_unreachable", "cannot be reached"),
+        (Fault("status", times=-1, code=408, error="Timeout"), "store_unreachable", "cannot be reached"),
     ],
 )
 def test_errors_say_what_to_do(bucket, fault, kind, words):
@@ -204,6 +205,47 @@ def test_a_bucket_that_is_not_there(store_server):
         create_config("s3://nowhere-at-all/a", CONFIG)
     with pytest.raises(NotFound, match="nowhere-at-all"):
         read_config("s3://nowhere-at-all/a")
+
+
+@pytest.mark.parametrize("code", [408, 429])
+def test_a_server_that_asks_to_come_again_is_asked_again(bucket, code):
+    """By the status alone, whatever the provider calls it."""
+    fault = bucket.server.faults.add(Fault("status", times=2, code=code, error="Later"))
+    create_config(f"{bucket.url}/a", CONFIG)
+    assert fault.hits == 2
+    assert read_config(f"{bucket.url}/a") == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [
+        ("s3://bucket/a", "AWS_ENDPOINT_URL_S3"),
+        ("s3://bucket/a", "AWS_ENDPOINT_URL"),
+        ("gs://bucket/a", "STORAGE_EMULATOR_HOST"),
+    ],
+)
+def test_another_server_is_another_client(monkeypatch, url, variable):
+    """As it is another state folder: a notebook that changes the variable must not write on to the server before it."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(remote.ANONYMOUS, "1")
+    remote._filesystem.cache_clear()
+    found = []
+    for server in ("http://127.0.0.1:9", "http://127.0.0.1:8", "http://127.0.0.1:9"):
+        monkeypatch.setenv(variable, server)
+        found.append((remote.filesystem(url), state_root(url)))
+    assert found[0] == found[2]
+    assert found[0][0] is not found[1][0] and found[0][1] != found[1][1]
+    remote._filesystem.cache_clear()
+
+
+def test_the_client_of_the_server_that_is_named_now_is_asked(bucket, monkeypatch):
+    """botocore prefers ``AWS_ENDPOINT_URL_S3``; so do we."""
+    bucket.put("a/x", b"here")
+    assert ops_of(f"{bucket.url}/a").read(f"{bucket.url}/a/x") == b"here"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        ops_of(f"{bucket.url}/a").read(f"{bucket.url}/a/x")
 
 
 def test_no_credentials(bucket, monkeypatch):

@@ -11,16 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support import cli, make_archive, run, windows
+from tests.cluster.support import cli, make_archive, run, tell_log, windows
 from tests.objects.kit import Fault, StoreServer
 
 _COLUMNS = "path, start_s, embedding::VARCHAR"
 
 
 def _tell(line: str) -> None:
-    if log := os.environ.get("OBJECTS_LOG"):
-        with open(log, "a", encoding="utf-8") as handle:
-            handle.write(f"{line}\n")
+    tell_log("OBJECTS_LOG", line)
 
 
 @pytest.mark.slow
