@@ -64,7 +64,7 @@ class Coordinator:
     on_done : callable
         Called with each outcome, in the order they end.
     on_given_up : callable
-        Called with a payload and the error after ``TRIES_MAX`` tries.
+        Called with a payload and the error after ``TRIES_MAX`` tries or ``LOST_MAX`` lost workers.
     on_note : callable
         Called with a line for the event log.
     on_tick : callable

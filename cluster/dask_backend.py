@@ -83,7 +83,7 @@ class DaskBackend:
         if not weights_status(self._model.name, self._model.weights).present:
             # One worker downloads; the others then find the weights in the cache.
             self._load(client, choice)
-        client.register_plugin(ModelPlugin(self._model))
+        self._workers.register(ModelPlugin(self._model, self._workers.run))
         return self._load(client, choice)
 
     def _load(self, client: Client, choice: dict[str, Any]) -> ModelSpec:
@@ -117,7 +117,7 @@ class DaskBackend:
         future = self._workers.submit(
             run_task,
             {"payload": payload.to_json(), "guarded": guarded},
-            key=f"embed-{self._job}-{self._sent}-{part_id}",
+            key=f"embed-{self._workers.run}-{self._job}-{self._sent}-{part_id}",
         )
         self._futures[part_id] = future
         future.add_done_callback(lambda done, part_id=part_id: self._ended.put(_read(part_id, done)))
@@ -139,7 +139,7 @@ class DaskBackend:
         return ended
 
     def close(self, *, now: bool = False) -> None:
-        """End the workers if they are ours; leave foreign ones as they were, less our tasks."""
+        """End the workers if they are ours; leave foreign ones as they were, without our tasks and plugin."""
         for future in self._futures.values():
             future.cancel()
         self._workers.close(now=now)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import logging
+import secrets
+import ssl
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import dask
-from distributed import Client, Future, LocalCluster, Security
+from distributed import Client, Future, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
 
-from cluster.dask_settings import ONE_THREAD, SETTINGS
-from cluster.launching.launch import Launched
-from cluster.specs.kinds import Cluster, Local, Tls
-from sonotheque.core.errors import Invalid, NotFound, Unavailable
+from cluster.dask_connect import GOES_ON, connect, forget, patiently, require_workers, security_of
+from cluster.dask_settings import SETTINGS
+from cluster.launching.launch import Launched, keep_up
+from cluster.specs.kinds import Cluster, Local
+from sonotheque.core.errors import Invalid, Unavailable
 
-_CONNECT_S: Final = 30
 _SLOTS_EVERY_S: Final = 5.0
-GOES_ON: Final = "What was committed stays; run the same command again: it goes on where it stopped"
-_ROLES: Final = ("client", "scheduler", "worker")
 
 
 class DaskWorkers:
@@ -44,6 +40,11 @@ class DaskWorkers:
         Takes what people should know of a cluster that is started here: jobs that wait, hosts that refuse.
     stop_asked : callable, optional
         True ends the wait for workers that are still in a queue.
+
+    Attributes
+    ----------
+    run : str
+        Goes into the names of tasks and plugins: other runs may have theirs on the same scheduler.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class DaskWorkers:
         self._note, self._stop_asked = note, stop_asked
         self._started: LocalCluster | Launched | None = None
         self._client: Client | None = None
+        self.run: Final = secrets.token_hex(4)
+        self._plugins: list[str] = []
         self._slots, self._slots_at, self._kept_at = count, 0.0, 0.0
 
     @property
@@ -98,13 +101,38 @@ class DaskWorkers:
         if self._scheduler:
             self._client = connect(self._scheduler, self._module, tls=self._spec.tls)
         elif isinstance(self._spec, Local):
-            self._started = self._local(self._spec)
-            self._client = Client(self._started)
+            self._client = self._start_here(self._spec)
         else:
-            self._started = Launched(self._spec, _security(self._spec.tls))
+            self._started = Launched(self._spec, security_of(self._spec.tls))
             self._client = self._started.start(self._note, self._stop_asked)
             require_workers(self._client, "the cluster's scheduler", self._module)
         return self._client
+
+    def _start_here(self, spec: Local) -> Client:
+        """Start workers of this machine.
+
+        Raises
+        ------
+        Invalid
+            If the files below ``tls`` cannot be used.
+        Unavailable
+            Kind ``workers_lost``: they ended meanwhile.
+        """
+        try:
+            self._started = self._local(spec)
+            return Client(self._started)
+        except (OSError, RuntimeError) as error:
+            forget(error)
+            if isinstance(error.__cause__, ssl.SSLError):  # Dask puts every fault of a start into a RuntimeError
+                raise Invalid(
+                    f"the files below tls cannot be used: {error.__cause__}. ca, cert and key are files in PEM format, the key without "
+                    "a password"
+                ) from error
+            raise Unavailable(
+                f"worker processes ended while they were started on this machine ({error!r}). Mostly its memory is too small for so many: "
+                f"fewer --workers. {GOES_ON}",
+                kind="workers_lost",
+            ) from error
 
     def _local(self, spec: Local) -> LocalCluster:
         return LocalCluster(
@@ -116,9 +144,32 @@ class DaskWorkers:
             host="127.0.0.1",
             silence_logs=logging.CRITICAL,
             env=dict(spec.environment),
-            security=_security(spec.tls),
+            security=security_of(spec.tls),
             **({"memory_limit": spec.memory} if spec.memory else {}),
         )
+
+    def register(self, plugin: WorkerPlugin) -> None:
+        """Give a plugin to every worker, also to one that joins or restarts later; ``close`` takes it from workers that stay.
+
+        Parameters
+        ----------
+        plugin : WorkerPlugin
+            ``run`` is part of its name.
+
+        Raises
+        ------
+        Unavailable
+            Kind ``workers_lost``: one went away meanwhile, again and again.
+        """
+        self._plugins.append(plugin.name)
+        patiently(self.client, lambda: self.client.register_plugin(plugin))
+
+    def _take_back(self, client: Client, timeout_s: float) -> None:
+        """Take our plugins from workers that stay. A run that is over does not fail over one that is gone, or a worker that is."""
+        for name in self._plugins:
+            if client.status == "running":  # without its scheduler it would wait for that
+                with contextlib.suppress(OSError, RuntimeError, ValueError, LookupError):
+                    client.sync(client.scheduler.unregister_worker_plugin, name=name, callback_timeout=timeout_s)
 
     @property
     def slots(self) -> int:
@@ -160,19 +211,7 @@ class DaskWorkers:
         if isinstance(self._started, Launched):
             self._started.check(self._note)
         elif self._started is not None:
-            self._keep_up(self._started)
-
-    def _keep_up(self, cluster: LocalCluster) -> None:
-        """Start workers anew that nobody else would.
-
-        A worker that dies while it starts is not started again by its nanny, and a LocalCluster closes the nanny of a worker that
-        stays away and puts none in its place: a machine short of memory loses all of its workers so, and tasks wait for ever.
-        """
-        now = time.monotonic()
-        if now - self._kept_at > _SLOTS_EVERY_S:
-            self._kept_at = now
-            if len(cluster.workers) < self._count:
-                cluster.scale(self._count)
+            self._kept_at = keep_up(self._started, self._count, self._kept_at, _SLOTS_EVERY_S)
 
     def tell(self, *, in_flight: int, done: bool) -> None:
         """Say how many tasks are out, and whether one has ended well: workers are started again only for tasks that are out."""
@@ -183,79 +222,10 @@ class DaskWorkers:
         """End the workers if they are ours; leave foreign ones as they were."""
         timeout = 2 if now else 10
         if self._client is not None:
+            if self.is_foreign:
+                self._take_back(self._client, timeout)
             self._client.close(timeout=timeout)
         if isinstance(self._started, Launched):
             self._started.close(now=now)
         elif self._started is not None:
             self._started.close(timeout=timeout)
-
-
-def connect(address: str, module: str = "cluster.dask_worker", *, tls: Tls | None = None) -> Client:
-    """Return a client of a running scheduler whose workers can run tasks of a module, one at a time each.
-
-    Raises
-    ------
-    Invalid
-        If the address cannot be one.
-    Unavailable
-        If no scheduler answers, or its workers will not do.
-    """
-    try:
-        client = Client(address, timeout=_CONNECT_S, security=_security(tls))
-    except (TypeError, ValueError) as error:
-        _forget(error)
-        raise Invalid(
-            f"--scheduler {address}: {error}. An address looks like tcp://node1:8786; the scheduler prints its own at its start"
-        ) from error
-    except OSError as error:
-        _forget(error)
-        raise Unavailable(
-            f"no Dask scheduler answers at {address} within {_CONNECT_S} s: {error}. Check the address, or leave --scheduler out to run here"
-        ) from error
-    require_workers(client, address, module)
-    return client
-
-
-def _forget(error: Exception) -> None:
-    """End a client that could not connect, now: its end takes a lock that another client's start holds, and would wait for ever in a
-    garbage collection that comes in the middle of that.
-    """
-    traceback.clear_frames(error.__traceback__)
-    gc.collect()
-
-
-def require_workers(client: Client, address: str, module: str = "cluster.dask_worker") -> None:
-    """Look whether a scheduler has workers that can run tasks of a module, one at a time each; if not, end the client.
-
-    Raises
-    ------
-    Unavailable
-        With what is wrong.
-    """
-    if not client.nthreads():
-        client.close(timeout=2)
-        raise Unavailable(f"the Dask scheduler at {address} has no workers. {ONE_THREAD}")
-    if wide := {name: n for name, n in client.nthreads().items() if n != 1}:
-        client.close(timeout=2)
-        name, threads = next(iter(wide.items()))
-        raise Unavailable(
-            f"{len(wide)} worker(s) of {address} run several tasks at once ({name} has {threads} threads), and a model takes one. {ONE_THREAD}"
-        )
-    try:
-        client.run(importlib.import_module, module)
-    except ImportError as error:
-        client.close(timeout=2)
-        raise Unavailable(
-            f"the workers of {address} cannot run tasks of this program: {error}. Install it on every worker, in the version used here"
-        ) from error
-
-
-def _security(tls: Tls | None) -> Security:
-    """Return what connections need: encryption and a certificate of the one authority on both sides, or nothing."""
-    if tls is None:
-        return Security()
-    for file in (tls.ca, tls.cert, tls.key):
-        if not Path(file).is_file():
-            raise NotFound(f"tls: there is no file {file} on this machine; ca, cert and key are files in PEM format")
-    found = {f"tls_{role}_{what}": getattr(tls, what) for role in _ROLES for what in ("cert", "key")}
-    return Security(tls_ca_file=tls.ca, require_encryption=True, **found)

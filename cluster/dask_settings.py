@@ -43,5 +43,16 @@ def as_environment(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def node_environment(*, encrypted: bool) -> dict[str, str]:
+    """Return the variables of every scheduler and worker that a command starts.
+
+    Parameters
+    ----------
+    encrypted : bool
+        Whether they refuse connections without TLS.
+    """
+    return as_environment({**SETTINGS, **({REQUIRE_ENCRYPTION: True} if encrypted else {})})
+
+
 def _variable(key: str) -> str:
     return f"DASK_{key.upper().replace('.', '__').replace('-', '_')}"

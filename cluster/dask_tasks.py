@@ -15,7 +15,8 @@ from distributed import Future, KilledWorker
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from cluster.backends import ENDS, WorkerLost
-from cluster.dask_cluster import GOES_ON, DaskWorkers
+from cluster.dask_cluster import DaskWorkers
+from cluster.dask_connect import GOES_ON
 from sonotheque.core.errors import Unavailable
 
 OUTCOME_S: Final = 20  # a few kilobytes; a long call into C can keep a worker from answering for half of it

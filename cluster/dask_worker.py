@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +16,7 @@ from cluster.dask_settings import ONE_THREAD
 from cluster.models_here import model_here
 from cluster.payload import ModelChoice, TaskPayload
 from cluster.specs.placing import PATHS_HINT
+from cluster.worker_side import leave_interrupts, shows
 from sonotheque.core.errors import NotFound, Unavailable
 from sonotheque.core.model_spec import ModelSpec
 from sonotheque.core.outcome import TaskOutcome
@@ -27,7 +25,6 @@ from store import layout
 
 _EXIT_STUCK = 75
 _EXIT_AFTER_S = 1.0
-_SHOWN_AFTER_S = (0.2, 1.0, 4.0, 10.0)  # a folder of several machines may show a new file to this one a little later
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,17 @@ class ModelPlugin(WorkerPlugin):
     Attributes
     ----------
     model : ModelChoice
+    run : str
+        Of the workers: part of the name.
     """
 
     model: ModelChoice
-    name: str = "sonotheque-model"
+    run: str
+
+    @property
+    def name(self) -> str:
+        """The plugin's name for Dask."""
+        return f"sonotheque-model-{self.run}"
 
     def setup(self, worker: Worker) -> None:
         """Prepare the process: one thread a process for Arrow, Ctrl-C left to the coordinator, the model in memory.
@@ -53,8 +57,7 @@ class ModelPlugin(WorkerPlugin):
         if worker.state.nthreads != 1:
             raise Unavailable(f"a worker at {worker.address} has {worker.state.nthreads} threads. {ONE_THREAD}")
         pa.set_cpu_count(1)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        leave_interrupts()
         model_here(self.model)
 
 
@@ -86,16 +89,7 @@ def run_task(arguments: dict[str, Any]) -> TaskOutcome:
 
 
 def _require_store(store: str) -> None:
-    if is_object(store):
-        return
-    config = f"{store}/{layout.CONFIG}"
-    for wait_s in _SHOWN_AFTER_S:
-        if os.path.exists(config):
-            return
-        time.sleep(wait_s)
-        with contextlib.suppress(OSError):
-            os.listdir(store)  # makes NFS ask its server again for names that it holds to be missing
-    if not os.path.exists(config):
+    if not is_object(store) and not shows(f"{store}/{layout.CONFIG}"):
         raise NotFound(
             f"a worker on {socket.gethostname()} does not see the store {store}. {PATHS_HINT}", kind="no_store"
         )

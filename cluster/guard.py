@@ -26,6 +26,7 @@ from cluster.payload import TaskPayload
 from cluster.task import PartTask
 from sonotheque.core import errors
 from sonotheque.core.errors import SonothequeError, Unavailable
+from sonotheque.core.modules import our_module, with_home
 from sonotheque.core.outcome import StageSeconds, Status, TaskOutcome
 
 MEMORY_BYTES_MAX = 6 << 30
@@ -84,11 +85,17 @@ def run_guarded(payload: TaskPayload, limits: GuardLimits | None = None) -> Task
 def _watch(folder: Path, limits: GuardLimits, progress: Path) -> tuple[str, str] | None:
     """Run the process once. Returns None if it got through, else the status and reason for its current file."""
     log = folder / "stderr"
-    # -P: a folder called `store` where the user stands must not be taken for our package.
-    command = [sys.executable, "-P", "-m", "cluster.guard", str(folder)]
+    command = our_module("cluster.guard", str(folder))
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, stdout=stderr, start_new_session=True) as child,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stderr=stderr,
+            stdout=stderr,
+            env=with_home(os.environ),
+            start_new_session=True,
+        ) as child,
     ):
         fault = _fault_while_it_runs(child, folder, limits, progress)
     code = child.returncode

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,8 +16,9 @@ from cluster.backends import WorkerLost
 from cluster.dask_cluster import DaskWorkers
 from cluster.dask_tasks import TaskEnd, run_tasks
 from cluster.specs.placing import PATHS_HINT, Placed, is_local, require_runnable
+from cluster.worker_side import leave_interrupts, shows
 from sonotheque.core.errors import Invalid, SonothequeError, Unavailable
-from sonotheque.core.places import is_object
+from sonotheque.core.places import absolute, is_object
 from store import layout, sweep_leftovers
 from store.catalog import UnitFault
 from store.config import temp_name
@@ -37,12 +36,16 @@ _AGAIN: Final = "What was written stays: run the same command again"
 
 @dataclass(frozen=True)
 class _SegmentPlugin(WorkerPlugin):
-    name: str = "sonotheque-index"
+    run: str
+
+    @property
+    def name(self) -> str:
+        """The plugin's name for Dask: no other run's on the same scheduler."""
+        return f"sonotheque-index-{self.run}"
 
     def setup(self, worker: Worker) -> None:
         """Leave Ctrl-C to the process that hands out the segments."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        leave_interrupts()
 
 
 def make_remotely(arguments: dict[str, Any]) -> IndexFile:
@@ -55,7 +58,7 @@ def make_remotely(arguments: dict[str, Any]) -> IndexFile:
     """
     job: SegmentJob = arguments["job"]
     home = state_root(job.root)
-    if home != arguments["home"] or not os.path.exists(f"{home}/{layout.TMP}/{arguments['mark']}"):
+    if home != arguments["home"] or not shows(f"{home}/{layout.TMP}/{arguments['mark']}"):
         raise Invalid(
             f"a worker on {socket.gethostname()} does not see {arguments['home']}, where the index of {job.root} is kept"
         )
@@ -128,11 +131,12 @@ class DaskSpread:
                 module="cluster.index_dask",
                 note=self._note,
             )
-            self._workers.start().register_plugin(_SegmentPlugin())
+            self._workers.start()
+            self._workers.register(_SegmentPlugin(self._workers.run))
         return self._workers
 
     def _tasks(self, jobs: Sequence[SegmentJob]) -> Iterator[tuple[str, dict[str, Any]]]:
-        root = self._root if is_object(self._root) else os.path.abspath(self._root)
+        root = absolute(self._root)
         there = self._placed.on_nodes(root)
         common = {"home": state_root(there), "mark": self._mark, "threads": self._placed.threads}
         for number, job in enumerate(jobs):
@@ -162,9 +166,6 @@ class DaskSpread:
         workers, self._workers = self._workers, None
         if workers is None:
             return
-        if workers.is_foreign:
-            with contextlib.suppress(OSError, RuntimeError):  # the scheduler went away, or was never reached
-                workers.client.unregister_worker_plugin(_SegmentPlugin().name)
         workers.close(now=now)
         if self._mark:
             with contextlib.suppress(OSError):

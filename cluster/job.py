@@ -39,8 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.holder import OWN_PROCESS, held_by_this_process, lock_path
-from cluster.machine import is_process, process_name, process_started
+from cluster.machine import is_process
 from cluster.payload import CANCEL
+from cluster.processes import named
 from sonotheque.core.errors import Conflict, Damaged, NotFound, Unavailable
 from sonotheque.core.own import is_own_process
 from store import layout
@@ -119,7 +120,7 @@ class JobFolder:
         return self.file(CANCEL).exists()
 
     def ask_cancel(self) -> None:
-        """Ask the run to stop; its coordinator looks every second."""
+        """Ask the run to stop; its coordinator looks twice a second."""
         with store_errors(self.store):
             _DISK.append(str(self.file(CANCEL)), b"")
 
@@ -197,15 +198,11 @@ def now_text() -> str:
 
 def heartbeat(job: JobFolder, state: str, **facts: Any) -> None:
     """Write ``heartbeat.json``: who runs this job, and how far it is."""
-    pid = os.getpid()
     job.write_json(
         "heartbeat.json",
         {
             "state": state,
-            "host": socket.gethostname(),
-            "pid": pid,
-            "process_started": process_started(pid),
-            "process": process_name(pid),
+            **named(),
             OWN_PROCESS: is_own_process(),
             "at": now_text(),
             "at_s": time.time(),

@@ -65,29 +65,36 @@ class Run:
             self.job.event("file system", **file_system)
         self.job.event("started", files=inventory.files, new=len(inventory.new))
         self._books = Books(self.prepared, self.job)
-        try:
-            with Heart(self.job) as self._heart:
+        with contextlib.ExitStack() as beating:
+            try:
+                self._heart = beating.enter_context(Heart(self.job))
                 self._books.open()
                 if inventory.new:
                     with contextlib.suppress(StopAsked):  # while a cluster's jobs still waited in their queue
                         self._work()
                 else:
                     self.job.write_plan(self._plan_lines([]))
-            stopped = self.job.cancel_asked() and self._books.pending
-            return self._close(STOPPED if stopped else FINISHED)
-        except BaseException as error:
-            told = error.message if isinstance(error, SonothequeError) else repr(error)
-            passing = contextlib.suppress(SonothequeError, OSError)  # what ended the run (a full disk) may end this too
-            with passing:
-                self.job.event("ended by an error", error=told)
-                self._close(FAILED)
-            with passing:
-                heartbeat(self.job, FAILED)  # also if there is no closing sum: nobody must take it for a run at work
-            raise
+                stopped = self.job.cancel_asked() and self._books.pending
+                report = self._close(STOPPED if stopped else FINISHED, beating)
+            except BaseException as error:
+                told = error.message if isinstance(error, SonothequeError) else repr(error)
+                # What ended the run (a full disk) may end this too.
+                passing = contextlib.suppress(SonothequeError, OSError)
+                with passing:
+                    self.job.event("ended by an error", error=told)
+                    self._close(FAILED, beating)
+                beating.close()
+                with passing:
+                    # Also if there is no closing sum: nobody must take it for a run at work.
+                    heartbeat(self.job, FAILED)
+                raise
+        return report
 
-    def _close(self, state: str) -> RunReport:
+    def _close(self, state: str, beating: contextlib.ExitStack) -> RunReport:
         startup_s = self._work_began and self._work_began - self.began
+        # The heart beats meanwhile: the snapshot and the catalog of a large store take minutes.
         report = self._books.close(state, self.began, startup_s)
+        beating.close()  # the last beat is the one below
         heartbeat(self.job, state)
         self.job.event(state)
         return report

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,6 +17,7 @@ from cluster.dask_tasks import TaskEnd, run_tasks
 from cluster.score_stack import ProbeStack
 from cluster.score_task import ScoredPart, score_part
 from cluster.specs.placing import PATHS_HINT, Placed
+from cluster.worker_side import leave_interrupts, shows
 from probes import Probe
 from sonotheque.core.errors import Invalid
 from sonotheque.core.places import is_object
@@ -29,7 +27,7 @@ from store.snapshots import SnapshotPart
 
 Job = tuple[ScoreSet, SnapshotPart]
 _AHEAD: Final = 4  # parts a worker: enough that none waits, few enough that a stop is soon over
-_STACKS: dict[str, ProbeStack] = {}  # of this worker's process, by the names of their sets
+_STACKS: dict[tuple[str, str], ProbeStack] = {}  # of this worker's process, by run and name of the set
 
 
 @dataclass(frozen=True)
@@ -41,30 +39,32 @@ class StackPlugin(WorkerPlugin):
     wanted : ScoreSet
     probes : tuple of Probe
         In the set's order.
+    run : str
+        Of the workers: another run's plugin of the same set is another plugin.
     threads : int
         Of a product.
     """
 
     wanted: ScoreSet
     probes: tuple[Probe, ...]
+    run: str
     threads: int = 1
 
     @property
     def name(self) -> str:
         """The plugin's name for Dask."""
-        return f"sonotheque-scores-{self.wanted.name}"
+        return f"sonotheque-scores-{self.run}-{self.wanted.name}"
 
     def setup(self, worker: Worker) -> None:
         """Stack them; Ctrl-C is left to the process that hands out the parts."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        leave_interrupts()
         if self.threads > 1:  # Dask starts its workers with one
             threadpool_limits(self.threads, user_api="blas")
-        _STACKS[self.wanted.name] = ProbeStack(self.probes, self.wanted.floor)
+        _STACKS[self.run, self.wanted.name] = ProbeStack(self.probes, self.wanted.floor)
 
     def teardown(self, worker: Worker) -> None:
         """Forget them."""
-        _STACKS.pop(self.wanted.name, None)
+        _STACKS.pop((self.run, self.wanted.name), None)
 
 
 def score_remotely(arguments: dict[str, Any]) -> ScoredPart:
@@ -76,10 +76,10 @@ def score_remotely(arguments: dict[str, Any]) -> ScoredPart:
         If this worker does not see the store of the one who asked.
     """
     root, wanted = arguments["root"], ScoreSet.from_json(arguments["set"])
-    if not is_object(root) and not os.path.exists(f"{root}/{layout.score_set(wanted.name)}"):
+    if not is_object(root) and not shows(f"{root}/{layout.score_set(wanted.name)}"):
         raise Invalid(f"a worker on {socket.gethostname()} does not see the scores begun in {root}. {PATHS_HINT}")
     part = SnapshotPart(**{**arguments["part"], "superseded": ()})
-    return score_part(root, arguments["dim"], part, _STACKS[wanted.name], wanted)
+    return score_part(root, arguments["dim"], part, _STACKS[arguments["run"], wanted.name], wanted)
 
 
 def score_on_dask(
@@ -116,15 +116,14 @@ def score_on_dask(
     workers = DaskWorkers(
         placed.workers, scheduler=placed.scheduler, cluster=placed.spec, module="cluster.score_dask", note=note
     )
-    plugins, clean = _plugins(jobs, probes, placed), False
+    clean = False
     try:
-        client = workers.start()
-        for plugin in plugins:
-            client.register_plugin(plugin)
+        workers.start()
+        for plugin in _plugins(jobs, probes, placed, workers.run):
+            workers.register(plugin)
         of = {part.part_id: part for _, part in jobs}
-        with closing(
-            run_tasks(workers, score_remotely, _tasks(placed.on_nodes(root), dim, jobs), prefix="score", ahead=_AHEAD)
-        ) as ends:
+        tasks = _tasks(placed.on_nodes(root), dim, jobs, workers.run)
+        with closing(run_tasks(workers, score_remotely, tasks, prefix="score", ahead=_AHEAD)) as ends:
             for end in ends:
                 found = _read(of[end.name], end)
                 if told:
@@ -132,26 +131,20 @@ def score_on_dask(
                 yield found
         clean = True
     finally:
-        if workers.is_foreign:
-            _unregister(workers, plugins)
         workers.close(now=not clean)
 
 
-def _unregister(workers: DaskWorkers, plugins: Sequence[StackPlugin]) -> None:
-    with suppress(OSError, RuntimeError):  # the scheduler went away, or was never reached
-        for plugin in plugins:
-            workers.client.unregister_worker_plugin(plugin.name)
-
-
-def _plugins(jobs: Sequence[Job], probes: Mapping[str, tuple[Probe, ...]], placed: Placed) -> list[StackPlugin]:
+def _plugins(
+    jobs: Sequence[Job], probes: Mapping[str, tuple[Probe, ...]], placed: Placed, run: str
+) -> list[StackPlugin]:
     threads = placed.threads if placed.spec else 1
-    return [StackPlugin(s, probes[s.name], threads) for s in {s.name: s for s, _ in jobs}.values()]
+    return [StackPlugin(s, probes[s.name], run, threads) for s in {s.name: s for s, _ in jobs}.values()]
 
 
-def _tasks(root: str, dim: int, jobs: Sequence[Job]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tasks(root: str, dim: int, jobs: Sequence[Job], run: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for wanted, part in jobs:
         told_part = {**asdict(part), "superseded": ()}
-        yield part.part_id, {"root": root, "dim": dim, "set": wanted.to_json(), "part": told_part}
+        yield part.part_id, {"root": root, "dim": dim, "run": run, "set": wanted.to_json(), "part": told_part}
 
 
 def _read(part: SnapshotPart, end: TaskEnd) -> ScoredPart:

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,9 @@ from typing import Any
 from cluster.job import JobFolder, job_numbers
 from cluster.orphans import SUPERVISED, end_processes
 from cluster.supervisor_log import SupervisorLog, signal_name
+from cluster.tailing import event_of
 from sonotheque.core.errors import SonothequeError, Unavailable
+from sonotheque.core.modules import our_module, with_home
 from sonotheque.core.passing import is_passing
 
 RESTARTS = 5
@@ -68,8 +69,7 @@ def telling_supervisor() -> Iterator[None]:
 
 def own_command(arguments: Sequence[str]) -> list[str]:
     """Return what runs this program's command line in another process."""
-    # -P: a folder called `store` where the user stands must not be taken for our package.
-    return [sys.executable, "-P", "-m", "sonotheque.cli.main", *arguments]
+    return our_module("sonotheque.cli.main", *arguments)
 
 
 class Supervisor:
@@ -141,7 +141,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 start_new_session=True,
-                env={**os.environ, SUPERVISED: str(folder)},
+                env={**with_home(os.environ), SUPERVISED: str(folder)},
             )
             if self._asked is not None:  # it came while the child was being started
                 self._child.send_signal(self._asked)
@@ -215,7 +215,5 @@ def _parts_booked(job: JobFolder) -> int:
     count = 0
     with suppress(OSError), job.file("events.jsonl").open("rb") as lines:
         for line in lines:
-            with suppress(ValueError):  # torn by the death
-                told = json.loads(line)
-                count += isinstance(told, dict) and told.get("event") == "part"
+            count += (event_of(line) or {}).get("event") == "part"  # the death may have torn one
     return count

@@ -12,6 +12,8 @@ from typing import Any
 
 from cluster.job import JobFolder, now_text
 from cluster.machine import process_name
+from cluster.processes import found
+from cluster.tailing import event_of
 
 _STARTED, _CLOSED = "started", "closed"
 _TAIL_BYTES = 65_536
@@ -78,20 +80,15 @@ def supervisor_of(store: str) -> int | None:
 
     SIGTERM to it is passed on to the run, also ends a wait between two runs, and starts nothing again.
     """
-    found = None
+    last: dict[str, Any] = {}
     for line in _tail(log_path(store)):
-        try:
-            told = json.loads(line)
-        except ValueError:  # torn by a crash, or cut by the tail
-            continue
+        told = event_of(line) or {}  # torn by a crash, or cut by the tail
         if told.get("event") == _STARTED:
-            found = told
-        elif told.get("event") == _CLOSED and found and told.get("pid") == found.get("pid"):
-            found = None
-    if not found or found.get("host") != socket.gethostname():
-        return None
-    pid = int(found["pid"])
-    return pid if found.get("process") and process_name(pid) == found["process"] else None
+            last = told
+        elif told.get("event") == _CLOSED and told.get("pid") == last.get("pid"):
+            last = {}
+    process = found(last)
+    return process.pid if process else None
 
 
 def _tail(path: Path) -> list[str]:

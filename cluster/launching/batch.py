@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from dask_jobqueue.pbs import PBSJob
@@ -16,6 +17,7 @@ from cluster.specs.kinds import Batch, Pbs, Slurm
 from cluster.specs.script import pbs_script, slurm_script
 
 _ASK_S: Final = 60
+_KILL_S: Final = 5
 _PENDING: Final = {
     "PENDING",
     "CONFIGURING",
@@ -163,9 +165,24 @@ async def _ask(command: list[str]) -> str | None:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | {"LC_ALL": "C"}
         )
+    except OSError:
+        return None
+    try:
         out, err = await asyncio.wait_for(process.communicate(), _ASK_S)
     except (OSError, TimeoutError):
         return None
+    finally:
+        await _kill(process)
     # qstat also fails when one of the jobs is known no more; that is an answer.
     gone = b"Unknown Job" in err or b"has finished" in err
     return out.decode(errors="replace") if process.returncode == 0 or gone else None
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a question that nobody waits for any more: one that hangs would stay, and each later one beside it."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.kill()
+    with suppress(TimeoutError):  # one that hangs in a file system takes no signal; the jobs are looked at all the same
+        await asyncio.wait_for(process.wait(), _KILL_S)

@@ -72,6 +72,9 @@ class HostWorkers(Process):
             await self.proc.wait_closed()
         except (OSError, asyncssh.Error) as error:
             self._said.append(str(error))
+        finally:
+            # Nobody shuts a place whose command has ended by itself, and keepalives hold its connection open for ever.
+            self.connection.close()
 
     async def shut(self) -> None:
         """End the command, and the connection."""

@@ -14,8 +14,10 @@ import dask
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 
 from cluster.backends import StopAsked
+from cluster.dask_connect import forget
 from cluster.launching.keeping import Keeper
 from cluster.specs.kinds import Batch, Cluster, Gpu, Kubernetes, Ssh, Started
+from cluster.specs.worker import gpu_environment
 from sonotheque.core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _LOOK_S: Final = 1.0
 _ASK_S: Final = 10.0  # batch systems are asked less often: many runs share one
 _POLL_S: Final = 0.2
 _KEEP_S: Final = 5.0
+_CONNECT_S: Final = 60
 _REFUSED: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT, errno.EINVAL)
 _FIRST_NOTE_S: Final = 300.0  # for what has no queue
 _NO_TIMEOUT: Final = {
@@ -64,19 +67,26 @@ class Launched:
         """
         dask.config.set(_NO_TIMEOUT)
         if isinstance(self._spec, Kubernetes):
-            self.client = self._start_pods(note, stop_asked)
+            self.client = self._start_pods(self._spec, note, stop_asked)
         else:
             self._start_here()
             self.client = Client(self._dask)
         self._wait(note, stop_asked)
         return self.client
 
-    def _start_pods(self, note: Callable[[str], None], stop_asked: Callable[[], bool]) -> Client:
+    def _start_pods(self, spec: Kubernetes, note: Callable[[str], None], stop_asked: Callable[[], bool]) -> Client:
         from cluster.launching.pods import Pods
 
-        self._pods = Pods(self._spec)  # type: ignore[arg-type]
+        self._pods = Pods(spec)
         address = self._pods.start(note, stop_asked)
-        return Client(address, timeout=60, security=self._security)
+        try:
+            return Client(address, timeout=_CONNECT_S, security=self._security)
+        except OSError as error:
+            forget(error)
+            raise Unavailable(
+                f"the scheduler's pod is ready and gives no answer at {address} within {_CONNECT_S} s: {error}. Look at what it says "
+                f"(`kubectl --namespace={spec.namespace} logs job/{spec.name}-scheduler`), and at the files below tls; then run this again"
+            ) from error
 
     def _start_here(self) -> None:
         workers: dict[str, dict[str, Any]] = {}
@@ -127,7 +137,7 @@ class Launched:
             If the cluster cannot go on.
         """
         if isinstance(self._spec, Gpu) and self._dask is not None:
-            self._keep_up(self._dask)
+            self._kept_at = keep_up(self._dask, len(self._dask.worker_spec), self._kept_at, _KEEP_S)
         if self._keeper is None:
             return
         while not self._keeper.notes.empty():
@@ -136,14 +146,6 @@ class Launched:
             self._keeping.result()  # a fault of the program: not to be passed over
         if self._keeper.trouble is not None:
             raise self._keeper.trouble
-
-    def _keep_up(self, dask_cluster: SpecCluster) -> None:
-        """Start processes anew that Dask has given up: see :meth:`cluster.dask_cluster.DaskWorkers.check`."""
-        now = time.monotonic()
-        if now - self._kept_at > _KEEP_S:
-            self._kept_at = now
-            if len(dask_cluster.workers) < len(dask_cluster.worker_spec):
-                dask_cluster.scale(len(dask_cluster.worker_spec))
 
     def tell(self, *, in_flight: int, done: bool) -> None:
         """Say how many tasks are out, and that one has ended well."""
@@ -169,6 +171,20 @@ class Launched:
             self._keeping.cancel()
         if self._keeper is not None:
             await self._keeper.end()
+
+
+def keep_up(dask_cluster: SpecCluster, wanted: int, kept_at: float, every_s: float) -> float:
+    """Start worker processes of this machine anew that nobody else would; return when that was looked at last.
+
+    A worker that dies while it starts is not started again by its nanny, and Dask closes the nanny of a worker that stays away and
+    puts none in its place: a machine short of memory loses all of its workers so, and tasks wait for ever.
+    """
+    now = time.monotonic()
+    if now - kept_at <= every_s:
+        return kept_at
+    if len(dask_cluster.workers) < wanted:
+        dask_cluster.scale(wanted)
+    return now
 
 
 def _keeper(cluster: Ssh | Batch, count: Callable[[], int]) -> Keeper:
@@ -241,10 +257,9 @@ def gpu_workers(cluster: Gpu, security: Security) -> dict[str, dict[str, Any]]:
     found = {}
     for device in cluster.devices:
         name = f"gpu-{device}"
-        own = {"CUDA_VISIBLE_DEVICES": str(device), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         options: dict[str, Any] = {
             "nthreads": 1,
-            "env": {**own, **cluster.environment},
+            "env": gpu_environment(cluster, device),
             "security": security,
             "dashboard": False,
             "silence_logs": 50,

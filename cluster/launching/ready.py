@@ -12,6 +12,7 @@ from typing import Final
 from cluster.specs.kinds import Batch, Cluster, Gpu, Kubernetes, Ssh
 from sonotheque.core.errors import NotFound, Unavailable
 
+_ASK_S: Final = 60
 _PACKAGES: Final = {"ssh": "asyncssh", "slurm": "dask_jobqueue", "pbs": "dask_jobqueue"}
 _COMMANDS: Final = {
     "slurm": ("sbatch", "squeue", "scancel"),
@@ -60,7 +61,14 @@ def require_ready(cluster: Cluster) -> None:
 
 def _require_gpus(cluster: Gpu) -> None:
     """Look for the GPUs: a worker without its GPU would compute on the cores and say nothing."""
-    told = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
+    command = ["nvidia-smi", "--list-gpus"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"nvidia-smi --list-gpus gives no answer within {_ASK_S} s: a GPU of this machine hangs, or its driver does. Look at the "
+            "kernel's messages (dmesg), start the driver or the machine anew, and run this again"
+        ) from error
     there = [int(number) for number in re.findall(r"^GPU (\d+):", told.stdout, re.MULTILINE)]
     if missing := [device for device in cluster.devices if device not in there]:
         listed = ", ".join(map(str, there)) or "none"

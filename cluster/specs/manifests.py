@@ -6,19 +6,17 @@ leave because it is gone, and nothing starts them again.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
 import yaml
 
-from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
+from cluster.dask_settings import node_environment
 from cluster.specs.kinds import Kubernetes
-from cluster.specs.placing import on_nodes
+from cluster.specs.worker import memory_flags, tls_flags, tls_on_nodes, worker_command
 
 RUN: Final = "sonotheque-run"
 OWNER: Final = "sonotheque-owner"
 _PORT: Final = 8786
-_DEATH_S: Final = 120  # a worker without a scheduler ends itself
 _IDLE_S: Final = 600  # a scheduler whose run is gone ends itself
 _KEPT_S: Final = 600  # how long jobs that have ended can be looked at
 _RETRIES: Final = 1000  # a pod may be evicted, or its process end, again and again; what it had begun others do
@@ -75,12 +73,10 @@ def _scheduler(cluster: Kubernetes) -> dict[str, Any]:
 
 def _workers(cluster: Kubernetes) -> dict[str, Any]:
     address = f"{'tls' if cluster.tls else 'tcp'}://{cluster.name}:{_PORT}"
-    command = ["python3", "-m", "dask", "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard"]
-    command += ["--death-timeout", str(_DEATH_S), *_tls(cluster)]
+    command = [*worker_command("python3", address, 1), *_tls(cluster), *memory_flags(cluster.memory)]
     wants: dict[str, str] = {"cpu": str(cluster.threads)}
     limits: dict[str, str] = {}
     if cluster.memory:
-        command += ["--memory-limit", str(cluster.memory)]
         wants["memory"] = limits["memory"] = str(cluster.memory)
     container = {
         "name": "worker",
@@ -92,8 +88,7 @@ def _workers(cluster: Kubernetes) -> dict[str, Any]:
 
 
 def _job(cluster: Kubernetes, role: str, pods: int, retries: int, container: dict[str, Any]) -> dict[str, Any]:
-    variables = as_environment({**SETTINGS, **({REQUIRE_ENCRYPTION: True} if cluster.tls else {})})
-    variables |= cluster.environment
+    variables = node_environment(encrypted=cluster.tls is not None) | dict(cluster.environment)
     container = {
         **container,
         "env": [{"name": name, "value": value} for name, value in variables.items()],
@@ -134,7 +129,4 @@ def _labels(cluster: Kubernetes, role: str) -> dict[str, str]:
 
 
 def _tls(cluster: Kubernetes) -> list[str]:
-    if not cluster.tls:
-        return []
-    files = {name: on_nodes(file, cluster.paths) for name, file in asdict(cluster.tls).items()}
-    return ["--tls-ca-file", files["ca"], "--tls-cert", files["cert"], "--tls-key", files["key"]]
+    return tls_flags(tls_on_nodes(cluster.tls, cluster.paths))

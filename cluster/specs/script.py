@@ -10,16 +10,15 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
+from cluster.dask_settings import node_environment
 from cluster.specs.kinds import Batch, Cluster, Gpu, Kubernetes, Local, Pbs, Slurm, Ssh, Started, Tls
 from cluster.specs.manifests import manifests
-from cluster.specs.placing import on_nodes
+from cluster.specs.worker import gpu_environment, memory_flags, tls_flags, tls_on_nodes, worker_command
 from sonotheque.core.errors import Invalid
 
 WALLTIME: Final = "SONOTHEQUE_WALLTIME_S"
 BEGAN: Final = "SONOTHEQUE_JOB_BEGAN"
 DRAINING: Final = "cluster.launching.draining"  # imported by each worker: its last minutes before the walltime
-_DEATH_S: Final = 120  # a worker without a scheduler ends itself, also in a job that begins after the run's end
 _END: Final = "END_OF_SONOTHEQUE"
 
 
@@ -76,7 +75,7 @@ def _scheduler(cluster: Started) -> Step:
     host, _, port = cluster.scheduler.partition("://")[2].rpartition(":")
     command = [sys.executable, "-m", "dask", "scheduler", "--host", host.strip("[]"), "--port", port, "--no-dashboard"]
     if cluster.tls:
-        command += ["--protocol", "tls", *_tls(cluster.tls)]
+        command += ["--protocol", "tls", *tls_flags(cluster.tls)]
     title = "The scheduler, on this machine; it runs until it is ended"
     return Step(title, f"{_with(_settings(cluster), command)} &")
 
@@ -94,10 +93,8 @@ def _workers(cluster: Started) -> tuple[Step, ...]:
 
 
 def _gpu(cluster: Gpu, device: int) -> Step:
-    # Before the engine is imported: TensorFlow takes all memory of all GPUs otherwise.
-    own = {"CUDA_VISIBLE_DEVICES": str(device), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    command = worker_command(cluster, sys.executable, 1, cluster.tls)
-    line = _with({**_settings(cluster), **own, **cluster.environment}, command)
+    command = _command(cluster, sys.executable, 1, cluster.tls)
+    line = _with(_settings(cluster) | gpu_environment(cluster, device), command)
     return Step(f"A worker process on GPU {device}", f"{line} &")
 
 
@@ -159,18 +156,13 @@ def pbs_script(cluster: Pbs) -> str:
     return _script(cluster, "#PBS", options)
 
 
-def worker_command(cluster: Started, python: str, workers: int, tls: Tls | None) -> list[str]:
-    """Return the command of worker processes, one part at a time each."""
-    command = [python, "-m", "dask", "worker", cluster.scheduler, "--nworkers", str(workers), "--nthreads", "1"]
-    command += ["--no-dashboard", "--death-timeout", str(_DEATH_S)]
-    if cluster.memory:
-        command += ["--memory-limit", str(cluster.memory)]
-    return command + (_tls(tls) if tls else [])
+def _command(cluster: Started, python: str, workers: int, tls: Tls | None) -> list[str]:
+    return [*worker_command(python, cluster.scheduler, workers), *memory_flags(cluster.memory), *tls_flags(tls)]
 
 
 def _on_node(cluster: Ssh | Batch) -> list[str]:
-    tls = cluster.tls and Tls(**{name: on_nodes(file, cluster.paths) for name, file in asdict(cluster.tls).items()})
-    command = worker_command(cluster, cluster.python, cluster.workers, tls)
+    tls = tls_on_nodes(cluster.tls, cluster.paths)
+    command = _command(cluster, cluster.python, cluster.workers, tls)
     return command + (["--preload", DRAINING] if cluster.walltime else [])
 
 
@@ -192,11 +184,7 @@ def _kubernetes(cluster: Kubernetes) -> tuple[Step, ...]:
 
 
 def _settings(cluster: Cluster) -> dict[str, str]:
-    return as_environment({**SETTINGS, **({REQUIRE_ENCRYPTION: True} if cluster.tls else {})})
-
-
-def _tls(tls: Tls) -> list[str]:
-    return ["--tls-ca-file", tls.ca, "--tls-cert", tls.cert, "--tls-key", tls.key]
+    return node_environment(encrypted=cluster.tls is not None)
 
 
 def _with(variables: dict[str, str], command: list[str]) -> str:

@@ -7,14 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import search_api
 from cluster.machine import boot_and_ticks, process_started
 from search_api.threads import for_a_job
+from sonotheque.core.modules import our_module, with_home
 
 _CLOCK_STEP_S: Final = 60.0
 
@@ -91,11 +90,7 @@ def begin(folder: Path, log: Path) -> subprocess.Popen[bytes]:
     OSError
         If no process can be made.
     """
-    home = str(Path(search_api.__file__).parents[1])
-    before = os.environ.get("PYTHONPATH")
-    env = {**for_a_job(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, (home, before)))}
-    # -P: a file called store.py where the service was started must not take the place of the package.
-    command = [sys.executable, "-P", "-m", "search_api.boards.worker", str(folder)]
+    command, env = our_module("search_api.boards.worker", str(folder)), with_home(for_a_job(os.environ))
     with log.open("ab") as told:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=told, stderr=told, env=env, start_new_session=True

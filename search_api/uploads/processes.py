@@ -8,12 +8,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,9 +20,9 @@ from numpy.typing import NDArray
 from search_api.clip_rules import WINDOWS_MAX
 from search_api.clip_worker import END, ERROR, FRAME, HEADER, READY, REQUEST, TEXT_MAX, WINDOW, error_of
 from sonotheque.core.errors import KINDS, Invalid, Limit, Unavailable
+from sonotheque.core.modules import our_module, with_home
 
-_ROOT: Final = str(Path(__file__).resolve().parents[2])
-_KEPT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+_KEPT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 _START_S: Final = 60.0
 
 
@@ -54,10 +52,8 @@ class DecoderProcess:
         self._connection = ours
         self._ready = False
         self._starting = threading.Lock()
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        found = os.environ.get("PYTHONPATH")
+        environment = with_home({name: os.environ[name] for name in _KEPT if name in os.environ})
         environment |= {
-            "PYTHONPATH": os.pathsep.join([_ROOT, *([found] if found else [])]),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
@@ -65,7 +61,7 @@ class DecoderProcess:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "search_api.clip_worker", str(theirs.fileno())],
+                    our_module("search_api.clip_worker", str(theirs.fileno())),
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

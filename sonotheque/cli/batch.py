@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sonotheque.cli.children import Child
 from sonotheque.cli.output import document, say, table, tell
-from sonotheque.core.errors import EXIT_FILES_FAILED, EXIT_OK, EXIT_STOPPED, Conflict, Damaged, SonothequeError
+from sonotheque.core.errors import (
+    EXIT_FILES_FAILED,
+    EXIT_OK,
+    EXIT_STOPPED,
+    Conflict,
+    Damaged,
+    NotFound,
+    SonothequeError,
+)
 
 if TYPE_CHECKING:
     from cluster.job import JobFolder
@@ -145,6 +153,9 @@ class Batch:
         with _written(self.out / REPORT) as aside:
             rows = export_rows(read_rows(job.path), aside)
         write_sites(sums, self.out / SITES)
+        summary: dict[str, Any] | None = None
+        with contextlib.suppress(NotFound):  # it was killed before it had planned; the exit code says so
+            summary = job_report(self.store, job.number)
         told = {
             "exit_code": code,
             "state": job.state(),
@@ -156,14 +167,15 @@ class Batch:
             "verify": self._result.get("verify"),
             "report": str(self.out / REPORT),
             "sites_table": str(self.out / SITES),
-            "summary": job_report(self.store, job.number),
+            "summary": summary,
         }
         with _written(self.out / SUMMARY) as aside:
             aside.write_text(json.dumps(told, indent=2, ensure_ascii=True), encoding="ascii")
         if self.as_json:
             document(told)
             return
-        say("\n".join(["", *sums_lines(sums), f"report of {rows:,} recordings: {self.out / REPORT}"]))
+        of_sites = sums_lines(sums) if summary else [f"job {job.number} ended before it had a plan"]
+        say("\n".join(["", *of_sites, f"report of {rows:,} recordings: {self.out / REPORT}"]))
         if code == EXIT_STOPPED:
             say("go on with the same command: only what is missing is embedded")
 

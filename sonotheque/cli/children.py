@@ -15,10 +15,11 @@ from typing import Any
 
 import typer
 
-import sonotheque
+from sonotheque.core.modules import our_module, with_home
 from store.fsops import store_errors
 
 DETACHED = "SONOTHEQUE_DETACHED"  # tells a process that its output goes to this file of its output folder
+_PROGRAM = "sonotheque.cli.main"
 
 
 def arguments(context: typer.Context, names: Collection[str]) -> list[str]:
@@ -40,16 +41,9 @@ def arguments(context: typer.Context, names: Collection[str]) -> list[str]:
     return found
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    # -P: a folder called `store` where the user stands must not be taken for our package.
-    return [sys.executable, "-P", "-m", "sonotheque.cli.main", *words]
-
-
 def _environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    home = str(Path(sonotheque.__file__).parents[1])
-    before = os.environ.get("PYTHONPATH")
     kept = {k: v for k, v in os.environ.items() if k != DETACHED}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (home, before))), **(more or {})}
+    return {**with_home(kept), **(more or {})}
 
 
 class Child:
@@ -94,7 +88,7 @@ class Child:
         sys.stdout.flush()
         self._starting = True
         with subprocess.Popen(
-            _command(words), stdout=out, env=_environment(), text=True, start_new_session=True
+            our_module(_PROGRAM, *words), stdout=out, env=_environment(), text=True, start_new_session=True
         ) as child:
             self._running, self._starting = child, False
             if self.told:
@@ -109,7 +103,7 @@ def detach(words: Sequence[str], log: Path) -> subprocess.Popen[Any]:
     environment = _environment({DETACHED: log.name, "PYTHONUNBUFFERED": "1"})
     with store_errors(str(log.parent)), log.open("ab") as told:
         return subprocess.Popen(
-            _command(words),
+            our_module(_PROGRAM, *words),
             stdin=subprocess.DEVNULL,
             stdout=told,
             stderr=told,

@@ -45,15 +45,13 @@ def show_plan(options: EmbedOptions, *, as_json: bool, quiet: bool) -> int:
         The exit code.
     """
     from cluster.run import prepare
-    from cluster.specs.placing import placed
     from sonotheque.cli.output import document, say
     from sonotheque.cli.progress import plan_lines, watcher
 
-    _, cluster = placed(options)
     prepared = prepare(options, watcher(quiet=quiet))
     absolute = prepared.options.absolute()
     folders = {"store": absolute.store, "root": prepared.inventory.root}
-    told = cluster_json(absolute, cluster, folders) if cluster else None
+    told = cluster_json(absolute, prepared.cluster, folders) if prepared.cluster else None
     if as_json:
         document(prepared.plan.to_json() | ({"cluster": told} if told else {}))
         return 0
@@ -63,13 +61,11 @@ def show_plan(options: EmbedOptions, *, as_json: bool, quiet: bool) -> int:
 
 def store_json(placed: Placed, store: str) -> dict[str, Any] | None:
     """Return what would be started for tasks that need a store alone, as a JSON object; None without a cluster file."""
-    import os
-
-    from sonotheque.core.places import is_object
+    from sonotheque.core.places import absolute
 
     if placed.spec is None:
         return None
-    return cluster_json(placed, placed.spec, {"store": store if is_object(store) else os.path.abspath(store)})
+    return cluster_json(placed, placed.spec, {"store": absolute(store)})
 
 
 def noted(text: str) -> None:

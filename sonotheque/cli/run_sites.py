@@ -13,7 +13,8 @@ import typer
 from sonotheque.cli.output import document, say, tell
 from sonotheque.core.errors import Conflict, Invalid, Unavailable
 
-_BEGUN_S: Final = 20.0  # what keeps a batch from beginning shows at once
+_BEGUN_S: Final = 120.0  # at most: two processes load one after the other, on a machine that may be busy
+_TOLD_AFTER_S: Final = 8.0
 _POLL_S: Final = 0.1
 _TAIL_LINES: Final = 20
 _PASSED: Final = frozenset(
@@ -175,8 +176,11 @@ def _begun(process: subprocess.Popen[Any], store: str) -> int | None:
     from cluster.job import job_numbers
     from cluster.keeper import keeper_of
 
-    before, deadline = job_numbers(store), time.monotonic() + _BEGUN_S
-    while process.poll() is None and time.monotonic() < deadline:
+    before, began, told = job_numbers(store), time.monotonic(), False
+    while process.poll() is None and time.monotonic() < began + _BEGUN_S:
+        if not told and time.monotonic() > began + _TOLD_AFTER_S:
+            told = True
+            tell("it is looking at the recordings; Ctrl-C ends this waiting, not the run")
         kept = keeper_of(store)
         if job_numbers(store) != before or (kept and kept.told.get("pid") == process.pid and kept.stage == "verify"):
             break

@@ -8,13 +8,16 @@ import os
 import pty
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cluster.job import new_job
 from cluster.status import job_status
 from cluster.stopping import stop_now
+from sonotheque.cli.children import Child
 from sonotheque.cli.main import app
 from sonotheque.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.batch.kit import make_sites, whole_tree
@@ -169,6 +172,29 @@ def test_what_a_killed_command_said_is_no_traceback() -> None:
     for said in ("", '{"job": 1'):
         assert "exit code 137" in _document_of(said, 137)["error"]["message"]
     assert _document_of('{"job": 1}', 0) == {"job": 1}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_that_is_killed_before_it_planned_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    """Its job is there and has no plan: no closing sum can be made, and the exit code says what happened."""
+    folder, out = make_sites(tmp_path / "season"), tmp_path / "out"
+
+    def killed(child: Child, words: Sequence[str], *, capture: bool) -> tuple[int, str]:
+        new_job(str(out / "store"))
+        return 128 + signal.SIGKILL, ""
+
+    monkeypatch.setattr(Child, "run", killed)
+    words = ["run-sites", str(folder), str(out), *map(str, _HERE), *(["--json"] if as_json else [])]
+    assert app(words, standalone_mode=False) == 137
+    told = json.loads((out / "summary.json").read_text())
+    assert (told["exit_code"], told["state"], told["job"], told["summary"]) == (137, "dead", 1, None)
+    assert [(s["site"], s["files"]) for s in told["sites"]] == [("marsh", 0), ("wood", 0)]
+    assert json.loads((out / "run-sites.json").read_text())["exit_code"] == 137
+    said = capsys.readouterr().out
+    assert json.loads(said) == told if as_json else "job 1 ended before it had a plan" in said
+    assert "no recordings in" not in said
 
 
 def test_it_outlives_its_terminal(tmp_path: Path) -> None:

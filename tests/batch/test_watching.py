@@ -60,7 +60,7 @@ def test_it_ends_with_the_runs_code(job: JobFolder, capsys, state: str, summary:
 def test_it_tells_of_each_change_and_ends_with_the_job(job: JobFolder, capsys) -> None:
     heartbeat(job, "running", phase="starting")
     codes: list[int] = []
-    watching = threading.Thread(target=lambda: codes.append(watch_run(job.store, every_s=0.1)))
+    watching = threading.Thread(target=lambda: codes.append(watch_run(job.store, every_s=0.1)), daemon=True)
     watching.start()
     said = ""
 
@@ -84,7 +84,7 @@ def test_it_goes_on_while_a_batch_verifies(job: JobFolder, tmp_path: Path, capsy
     heartbeat(job, "finished")
     keeper = new_keeper(tmp_path, store=tmp_path / "store", log=None).say(**named(), stage="verify")
     codes: list[int] = []
-    watching = threading.Thread(target=lambda: codes.append(watch_run(job.store, every_s=0.1)))
+    watching = threading.Thread(target=lambda: codes.append(watch_run(job.store, every_s=0.1)), daemon=True)
     watching.start()
     wait_for(lambda: "verifying the store" in capsys.readouterr().out, "the watch")
     assert not codes
@@ -145,7 +145,7 @@ def test_following_takes_a_new_job_and_the_output(job: JobFolder, tmp_path: Path
     log = tmp_path / "run.log"
     log.write_text("first words\nhalf a l")
     keeper = new_keeper(tmp_path, store=tmp_path / "store", log=log)
-    following = threading.Thread(target=lambda: print_logs(job.store, follow=True))
+    following = threading.Thread(target=lambda: print_logs(job.store, follow=True), daemon=True)
     following.start()
     said = ""
 

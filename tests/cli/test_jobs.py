@@ -15,7 +15,7 @@ import pytest
 
 from cluster.job import JobFolder
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import cli, make_archive, part_files, run, start_cli, wait_for
+from tests.cluster.support import cli, living, make_archive, part_files, run, start_cli, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -157,7 +157,7 @@ def test_after_everything_was_killed(start: Start, tmp_path: Path, archive: Path
     assert report["files"] == report["done"] + report["skipped"] + report["failed"] + report["pending"] == 24
     assert "pending" in cli("report", "--store", store).stdout
     assert not document(cli("stop", "--store", store, "--json"))["asked"]
-    wait_for(lambda: not [p for p in below if p.is_running() and p.status() != "zombie"], "the workers' end", 10)
+    wait_for(lambda: not living(below), "the workers' end")
     assert cli("resume", "--store", store, "--workers", 0, "-q").returncode == 0
     assert part_files(store) == clean
     assert state(store) == "finished"

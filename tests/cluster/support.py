@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import soundfile as sf
+import yaml
 
 from cluster.options import EmbedOptions
 from cluster.run import embed
@@ -63,6 +66,24 @@ def run(source: Path | str | tuple[str, ...], store: Path | str, **more: Any) ->
         found = verify_store(str(store), deep=True)
         assert found.ok, found
     return report
+
+
+def cluster_file(folder: Path, **keys: Any) -> str:
+    """Write a cluster file with these keys, and return its path."""
+    file = folder / "cluster.yaml"
+    file.write_text(yaml.safe_dump(keys), encoding="utf-8")
+    return str(file)
+
+
+def write_tls(folder: Path) -> dict[str, str]:
+    """Write the files of an authority that signed itself, and return them as a cluster file names them."""
+    from distributed import Security  # most who use this module need no Dask
+
+    made = Security.temporary()
+    texts = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
+    for name, text in texts.items():
+        (folder / f"{name}.pem").write_text(text, encoding="ascii")
+    return {name: str(folder / f"{name}.pem") for name in texts}
 
 
 def part_files(store: Path | str) -> dict[str, str]:
@@ -135,6 +156,16 @@ def start_cli(*args: object, env: Mapping[str, str] | None = None) -> subprocess
     )
 
 
+def uninstalled_python(folder: Path) -> tuple[str, str]:
+    """Return a Python in which our packages are not installed though all else is, and the PYTHONPATH that it needs for that."""
+    python = folder / "uninstalled-python"
+    python.write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S "$@"\n'
+    )  # -S: heeds no .pth, which may lead here
+    python.chmod(0o755)
+    return str(python), sysconfig.get_path("purelib")
+
+
 def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Return those that run: a killed one that nobody has asked how it ended does not."""
     found = []
@@ -143,6 +174,13 @@ def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def tell_log(variable: str, line: str) -> None:
+    """Keep a line for the log that a target of make writes, if an environment variable names one."""
+    if log := os.environ.get(variable):
+        with open(log, "a", encoding="utf-8") as handle:
+            handle.write(f"{line}\n")
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:

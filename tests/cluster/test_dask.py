@@ -12,19 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-import yaml
-from distributed import LocalCluster
+from distributed import LocalCluster, Worker, WorkerPlugin
+from distributed.comm import CommClosedError
 
 import cluster.dask_backend
 import cluster.dask_cluster
-import cluster.dask_worker
+import cluster.dask_connect
 import cluster.running
+import cluster.worker_side
+from cluster.dask_cluster import DaskWorkers
 from cluster.payload import TaskPayload
 from cluster.run import Silent, embed
+from cluster.specs.kinds import Local, Tls
 from cluster.status import verify_store
 from cluster.watcher import Progress
 from sonotheque.core.errors import Invalid, NotFound, SonothequeError, Unavailable
@@ -32,6 +36,7 @@ from tests.cluster.poison import poisoned_env, write_poison
 from tests.cluster.support import (
     cli,
     cli_env,
+    cluster_file,
     living,
     make_archive,
     options,
@@ -106,7 +111,7 @@ def test_the_workers_end_with_the_run(archive: Path, tmp_path: Path) -> None:
     watcher = AtProgress(lambda: seen.extend(worker_processes(os.getpid())))
     embed(options(archive, tmp_path / "store", workers=1), watcher)
     assert seen
-    wait_for(lambda: not living(seen), "the workers' end", timeout_s=10)
+    wait_for(lambda: not living(seen), "the workers' end")
 
 
 # ---- killed workers ---------------------------------------------------------------------------------------------------
@@ -180,6 +185,21 @@ def test_a_foreign_scheduler_is_used_and_left_running(
     assert part_files(tmp_path / "store") == clean
     assert len(foreign.workers) == 1
     assert not foreign.scheduler.tasks
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle"}, "Dask's own"
+
+
+def test_two_runs_on_one_scheduler_know_nothing_of_each_other(
+    archive: Path, clean: dict[str, str], tmp_path: Path, foreign: LocalCluster
+) -> None:
+    """Of the same recordings into two stores: jobs and parts have the same names, while both have tasks out."""
+
+    def other() -> None:
+        run(archive, tmp_path / "second", scheduler=foreign.scheduler_address)
+
+    report = embed(options(archive, tmp_path / "first", scheduler=foreign.scheduler_address), AtProgress(other))
+    assert (report.done, report.failed, report.state) == (54, 0, "finished")
+    assert part_files(tmp_path / "first") == part_files(tmp_path / "second") == clean
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle"}, "Dask's own"
 
 
 def test_workers_elsewhere_get_absolute_paths(
@@ -203,12 +223,11 @@ def test_workers_elsewhere_get_absolute_paths(
 def test_workers_that_see_another_folder_end_the_run_and_make_nothing_there(
     archive: Path, clean: dict[str, str], tmp_path: Path, foreign: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster.dask_worker, "_SHOWN_AFTER_S", (0.05,))
+    monkeypatch.setattr(cluster.worker_side, "_SHOWN_AFTER_S", (0.05,))
     (tmp_path / "here").mkdir()
-    file = tmp_path / "ssh.yaml"
     keys = {"kind": "ssh", "scheduler": "tcp://here:8786", "hosts": ["node1"]}
-    file.write_text(yaml.safe_dump({**keys, "paths": {str(tmp_path / "here"): str(tmp_path / "there")}}), "utf-8")
-    asked = {"cluster": str(file), "scheduler": foreign.scheduler_address}
+    file = cluster_file(tmp_path, **keys, paths={str(tmp_path / "here"): str(tmp_path / "there")})
+    asked = {"cluster": file, "scheduler": foreign.scheduler_address}
     with pytest.raises(NotFound, match=r"does not see the store .*/there/store\. .*the key paths") as caught:
         embed(options(archive, tmp_path / "here" / "store", **asked))
     assert caught.value.kind == "no_store"
@@ -219,7 +238,7 @@ def test_workers_that_see_another_folder_end_the_run_and_make_nothing_there(
 
 
 def test_no_scheduler_there(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.dask_cluster, "_CONNECT_S", 1)
+    monkeypatch.setattr(cluster.dask_connect, "_CONNECT_S", 1)
     with pytest.raises(Unavailable, match=r"tcp://127\.0\.0\.1:9.*--scheduler") as caught:
         embed(options(archive, tmp_path / "store", scheduler="tcp://127.0.0.1:9"))
     assert caught.value.kind == "unavailable"
@@ -227,7 +246,7 @@ def test_no_scheduler_there(archive: Path, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("address", ["nonsense://x:1", "tcp://localhost", "127.0.0.1"])
 def test_no_address_at_all(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setattr(cluster.dask_cluster, "_CONNECT_S", 1)
+    monkeypatch.setattr(cluster.dask_connect, "_CONNECT_S", 1)
     with pytest.raises((Invalid, Unavailable), match="--scheduler"):
         embed(options(archive, tmp_path / "store", scheduler=address))
 
@@ -288,6 +307,114 @@ def test_workers_without_this_program(archive: Path, tmp_path: Path) -> None:
         embed(options(archive, tmp_path / "store", scheduler=address))
 
 
+# ---- workers that die over their start -------------------------------------------------------------------------------
+
+
+class _Named(WorkerPlugin):
+    name = "named"
+
+
+def _with_client(monkeypatch: pytest.MonkeyPatch, register: Callable[[object], None], status: str) -> DaskWorkers:
+    monkeypatch.setattr(cluster.dask_connect, "_AGAIN_AFTER_S", (0.0, 0.0))
+    workers = DaskWorkers()
+    monkeypatch.setattr(workers, "_client", SimpleNamespace(register_plugin=register, status=status))
+    return workers
+
+
+def test_a_worker_that_dies_over_a_plugin_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def register(plugin: object) -> None:
+        asked.append(plugin)
+        if len(asked) < 3:
+            raise CommClosedError("in <TCP (closed) Scheduler Broadcast>")
+
+    plugin = _Named()
+    _with_client(monkeypatch, register, "running").register(plugin)
+    assert asked == [plugin] * 3
+
+
+@pytest.mark.parametrize(("status", "times"), [("running", 3), ("connecting", 1)])
+def test_workers_that_die_over_a_plugin_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, status: str, times: int
+) -> None:
+    """Without its scheduler a client would wait for that each time: once is enough."""
+    asked: list[object] = []
+
+    def register(plugin: object) -> None:
+        asked.append(plugin)
+        raise CommClosedError("in <TCP (closed) Scheduler Broadcast>")
+
+    workers = _with_client(monkeypatch, register, status)
+    with pytest.raises(Unavailable, match=r"went away while they were made ready .*run the same command") as caught:
+        workers.register(_Named())
+    assert caught.value.kind == "workers_lost"
+    assert len(asked) == times
+
+
+def test_what_a_plugin_itself_says_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def register(_: object) -> None:
+        raise Unavailable("the weights are missing", kind="download_failed")
+
+    with pytest.raises(Unavailable, match="the weights are missing") as caught:
+        _with_client(monkeypatch, register, "running").register(_Named())
+    assert caught.value.kind == "download_failed"
+
+
+@pytest.mark.parametrize("broken", ["LocalCluster", "Client"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Nanny failed to start."), OSError("Timed out"), TimeoutError()], ids=repr
+)
+def test_workers_that_die_while_they_start(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, error: Exception
+) -> None:
+    closed: list[object] = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(
+        cluster.dask_cluster, "LocalCluster", lambda **_: SimpleNamespace(close=lambda **_: closed.append(1))
+    )
+    monkeypatch.setattr(cluster.dask_cluster, broken, fail)
+    with pytest.raises(Unavailable, match=r"ended while they were started .*fewer --workers.*run the same") as caught:
+        embed(options(archive, tmp_path / "store", workers=2))
+    assert caught.value.kind == "workers_lost"
+    assert len(closed) == (broken == "Client"), "a cluster that nobody talks to is ended as well"
+
+
+def test_tls_files_of_this_machine_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("nonsense", "ascii")
+    file = str(tmp_path / "x.pem")
+    with pytest.raises(Invalid, match="files below tls cannot be used"):
+        DaskWorkers(cluster=Local(tls=Tls(ca=file, cert=file, key=file))).start()
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["a scheduler that stays", "workers of our own"])
+def test_plugins_are_taken_from_workers_that_stay(foreign: LocalCluster, stays: bool) -> None:
+    """Also if somebody took them away before, or their end fails on a worker."""
+
+    class Failing(WorkerPlugin):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def teardown(self, worker: Worker) -> None:
+            raise KeyError(self.name)
+
+    names = {"gone", "failing", "plain"}
+    workers = DaskWorkers(scheduler=foreign.scheduler_address)
+    client = workers.start()
+    for name in sorted(names):
+        workers.register(Failing(name))
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle", *names}
+    foreign.scheduler.worker_plugins.pop("gone")
+    if not stays:
+        workers._scheduler = None
+    workers.close()
+    assert client.status == "closed"
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle", *(() if stays else names - {"gone"})}
+
+
 # ---- the kill sweep ---------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +441,7 @@ def kill_and_resume(archive: Path, clean: dict[str, str], folder: Path, seed: in
                 process.kill()
             process.communicate()
             killed += 1
-            wait_for(lambda seen=workers_seen: not living(seen), "the workers' end", timeout_s=10)
+            wait_for(lambda seen=workers_seen: not living(seen), "the workers' end")
             assert part_files(store).items() <= clean.items()
             continue
         assert process.returncode == 0
@@ -375,7 +502,7 @@ def test_workers_killed_again_and_again(
 
 
 def test_two_runs_at_once_on_one_store(archive: Path, tmp_path: Path, poison: Path) -> None:
-    env = poisoned_env(poison, slow_model_s=0.05)
+    env = poisoned_env(poison, slow_model_s=0.6)  # the first must outlive the second's imports
     first = start_cli(
         "embed", archive, "--store", tmp_path / "store", "--model", "placeholder", "--workers", 0, env=env
     )

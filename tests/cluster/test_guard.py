@@ -28,7 +28,16 @@ from sonotheque.core.errors import Conflict, Unavailable
 from sonotheque.core.outcome import TaskOutcome
 from store import PartWriter, create_config
 from tests.cluster.poison import write_poison
-from tests.cluster.support import living, make_archive, options, part_files, run, wait_for, write_wav
+from tests.cluster.support import (
+    living,
+    make_archive,
+    options,
+    part_files,
+    run,
+    uninstalled_python,
+    wait_for,
+    write_wav,
+)
 
 MakePayload = Callable[[Path], TaskPayload]
 
@@ -68,6 +77,16 @@ def test_without_poison_it_is_the_plain_run(archive: Path, make_payload: MakePay
     assert statuses(outcome) == GOOD
     run(archive, tmp_path / "plain")
     assert part_files(tmp_path / "store") == part_files(tmp_path / "plain")
+
+
+def test_it_starts_from_a_checkout_that_is_not_installed(
+    archive: Path, make_payload: MakePayload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, libraries = uninstalled_python(tmp_path)
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setenv("PYTHONPATH", libraries)
+    monkeypatch.chdir(tmp_path)
+    assert statuses(run_guarded(make_payload(archive))) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -161,7 +180,7 @@ def test_the_process_does_not_outlive_its_watcher(
     finally:
         os.kill(watcher.pid, signal.SIGKILL)
         watcher.wait()
-    wait_for(lambda: not living([child]), "its end", timeout_s=10)
+    wait_for(lambda: not living([child]), "its end")
 
 
 def test_while_a_part_is_written_no_file_is_to_blame(

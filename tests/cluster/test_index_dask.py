@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from distributed import Client, LocalCluster
 
+from cluster import worker_side
 from cluster.backends import WorkerLost
 from cluster.dask_tasks import TaskEnd
 from cluster.index_dask import DaskSpread, make_remotely, spread_on
@@ -26,7 +26,7 @@ from store.catalog import UnitFault
 from store.fsops import LocalFileOps
 from store.index import IndexWishes, build_index, update_index, wishes
 from store.index.making import Here, VectorsJob
-from tests.cluster.support import cli
+from tests.cluster.support import cli, cluster_file
 from tests.index import kit
 
 WISHES = IndexWishes(kind="coded", threads=1)
@@ -125,7 +125,25 @@ def test_an_update_on_a_running_scheduler(
         assert update_index(archive, spread=spread).number == number + 1
     assert files_of(root) == twin[1]
     assert not scheduler.scheduler.tasks
-    assert "sonotheque-index" not in scheduler.scheduler.worker_plugins
+    assert set(scheduler.scheduler.worker_plugins) == {"shuffle"}, "Dask's own"
+
+
+def test_two_builds_on_one_scheduler_know_nothing_of_each_other(
+    base: str, twin: tuple[dict[str, str], dict[str, str]], tmp_path: Path, scheduler: LocalCluster
+) -> None:
+    first, second = kit.copied(base, tmp_path / "first"), kit.copied(base, tmp_path / "second")
+    placed = place_tasks(scheduler=scheduler.scheduler_address)
+    plugins: list[int] = []
+
+    def other(stage: str, done: int, total: int) -> None:
+        if not plugins and stage == "vectors" and done < total:
+            build(second, placed)
+            plugins.append(len(scheduler.scheduler.worker_plugins))
+
+    build(first, placed, other)
+    assert plugins == [2], "Dask's own and the first build's alone, once the second is over"
+    assert files_of(first) == files_of(second) == twin[0]
+    assert set(scheduler.scheduler.worker_plugins) == {"shuffle"}, "Dask's own"
 
 
 def test_a_worker_that_is_killed_costs_nothing(
@@ -196,15 +214,13 @@ def test_what_a_segment_ended_with(error: Exception, expected: type[Exception], 
 
 
 def ssh_file(folder: Path, **keys: Any) -> str:
-    file = folder / "ssh.yaml"
-    file.write_text(
-        yaml.safe_dump({"kind": "ssh", "scheduler": "tcp://here:8786", "hosts": ["node1"], **keys}), "utf-8"
-    )
-    return str(file)
+    return cluster_file(folder, kind="ssh", scheduler="tcp://here:8786", hosts=["node1"], **keys)
 
 
 def test_workers_that_see_another_folder_are_refused(base: str, tmp_path: Path, scheduler: LocalCluster) -> None:
     root = kit.copied(base, tmp_path / "store")
+    with Client(scheduler) as client:  # nothing comes late here
+        client.run(setattr, worker_side, "_SHOWN_AFTER_S", (0.05,))
     file = ssh_file(tmp_path, paths={str(tmp_path): str(tmp_path / "elsewhere")})
     placed = place_tasks(scheduler=scheduler.scheduler_address, cluster=file)
     with pytest.raises(Invalid, match=r"does not see .*/elsewhere/store, .*the key paths"):

@@ -57,6 +57,8 @@ class World:
 @pytest.fixture(autouse=True)
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.coordinator, "RETRY_AFTER_S", 0.0)
+    for clocked in dying_run.CLOCKED:
+        monkeypatch.setattr(*clocked)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     source = make_archive(folder / "sound", sites=2, days=1, files=2, seconds=1.2)
     (source / "site0" / "20240501_090000.wav").touch()  # a recording that fails
     ops = FaultyOps()
-    with everywhere(ops):
-        report = embed(options(source, folder / "store"))
+    with pytest.MonkeyPatch.context() as patch:  # a fixture of each test alone would be too late
+        for clocked in dying_run.CLOCKED:
+            patch.setattr(*clocked)
+        with everywhere(ops):
+            report = embed(options(source, folder / "store"))
     assert (report.files, report.done, report.failed) == (FILES, FILES - 1, 1)
     short = [path.replace(str(folder / "store"), "") for path in ops.paths]
     return World(source, part_files(folder / "store"), told(report), list(zip(ops.calls, short, strict=True)))

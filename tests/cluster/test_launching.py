@@ -16,11 +16,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+import asyncssh
+import psutil
 import pytest
 import yaml
 from distributed import Client, KilledWorker, LocalCluster, Security
@@ -29,18 +31,20 @@ from distributed.scheduler import NoWorkerError
 import cluster.launching.launch
 from cluster.dask_backend import DaskBackend
 from cluster.dask_cluster import DaskWorkers
-from cluster.launching import draining
-from cluster.launching.batch import read_qstat, read_squeue
-from cluster.launching.hosts import HostWorkers
+from cluster.launching import batch, draining, ready
+from cluster.launching.batch import read_qstat, read_squeue, watcher_of
+from cluster.launching.hosts import HostWorkers, watch
 from cluster.launching.keeping import TRIES, Keeper, Phase, Place, State
+from cluster.launching.pods import Pods
 from cluster.launching.ready import require_ready
 from cluster.payload import ModelChoice
 from cluster.run import embed
-from cluster.specs.kinds import Gpu, Ssh
+from cluster.specs.kinds import Gpu, Kubernetes, Pbs, Ssh
 from cluster.specs.read import read_cluster
 from cluster.status import job_status
+from cluster.supervising import PASSING_KINDS
 from sonotheque.core.errors import Invalid, NotFound, Unavailable
-from tests.cluster.support import cli_env, make_archive, options, part_files, run, wait_for
+from tests.cluster.support import cli_env, cluster_file, make_archive, options, part_files, run, wait_for
 from tests.clusters_real.kit_ssh import free_port
 
 # ---- keeping ----------------------------------------------------------------------------------------------------------
@@ -208,6 +212,54 @@ def test_a_connection_that_is_gone_when_it_is_shut() -> None:
     assert closed
 
 
+def test_a_host_whose_command_ended_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody shuts a place that has ended: the keeper only starts another."""
+    opened: list[Connection] = []
+
+    class Process:
+        stdout: AsyncIterator[str]
+
+        def __init__(self) -> None:
+            self.stdout = self.lines()
+
+        async def lines(self) -> AsyncIterator[str]:
+            yield "no module named dask\n"
+
+        async def wait_closed(self) -> None:
+            return None
+
+        def kill(self) -> None:
+            return None
+
+    class Connection:
+        closed = 0
+
+        def __init__(self) -> None:
+            opened.append(self)
+
+        async def create_process(self, *_: object, **__: object) -> Process:
+            return Process()
+
+        def close(self) -> None:
+            self.closed += 1
+
+    async def connect(*_: object, **__: object) -> Connection:
+        return Connection()
+
+    async def scene() -> None:
+        await keeper.begin()
+        await asyncio.sleep(0.05)
+        await keeper.look()
+        assert "ended, no module named dask" in keeper._last
+        assert [connection.closed for connection in opened] == [1]
+        await keeper.end()
+
+    monkeypatch.setattr(asyncssh, "connect", connect)
+    host = Ssh(scheduler="tcp://a:1", hosts=("b",))
+    keeper = Keeper([lambda: HostWorkers(host, "b")], watch, lambda: 0, 1, 300.0)
+    asyncio.run(scene())
+
+
 def test_the_next_start_waits_longer_each_time() -> None:
     farm = Farm(1, refuses="Invalid partition")
     farm.look(0.5)
@@ -361,11 +413,6 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     return write
 
 
-def written(folder: Path, **keys: object) -> str:
-    (folder / "cluster.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
-    return str(folder / "cluster.yaml")
-
-
 def test_a_run_on_pbs_submits_follows_and_cancels(
     archive: Path,
     clean: dict[str, str],
@@ -390,7 +437,7 @@ def test_a_run_on_pbs_submits_follows_and_cancels(
     )
     programs("qdel", f"#!/bin/bash\ncd {state}; touch $1.deleted; kill -- -$(cat $1.pid)\n")
     keys = {"kind": "pbs", "scheduler": f"tcp://127.0.0.1:{free_port()}", "walltime": "1:00:00", "jobs": 2}
-    file = written(tmp_path, **keys, python=sys.executable)
+    file = cluster_file(tmp_path, **keys, python=sys.executable)
     report = run(archive, tmp_path / "store", cluster=file)
     assert (report.state, report.failed) == ("finished", 0)
     assert part_files(tmp_path / "store") == clean
@@ -399,6 +446,18 @@ def test_a_run_on_pbs_submits_follows_and_cancels(
     assert "#PBS -l walltime=01:00:00" in scripts[0].read_text("utf-8")
     assert list(state.glob("*.deleted")), "what runs at the end is cancelled"
     assert job_status(str(tmp_path / "store"))["state"] == "finished"
+
+
+def test_a_queue_that_hangs_leaves_no_process_behind(
+    tmp_path: Path, programs: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_ASK_S", 0.5)
+    programs("qstat", f"#!/bin/sh\necho $$ >> {tmp_path}/asked\nexec sleep 60\n")
+    places: list[Place] = [SimpleNamespace(job_id="7")]  # type: ignore[list-item]
+    state = asyncio.run(watcher_of(Pbs(scheduler="tcp://a:1", walltime=600))(places))
+    assert state == [State(Phase.WAITING, "the queue does not answer")]
+    (pid,) = map(int, (tmp_path / "asked").read_text("ascii").split())
+    assert not psutil.pid_exists(pid)
 
 
 _KUBECTL = '''#!{python}
@@ -447,7 +506,7 @@ def test_a_run_in_pods_creates_and_deletes_them(
     state.mkdir()
     programs("kubectl", _KUBECTL.format(python=sys.executable, folder=str(state), port=str(free_port())))
     keys = {"kind": "kubernetes", "image": "sonotheque:1", "volumes": {"archive": "/data"}, "workers": 1}
-    report = run(archive, tmp_path / "store", cluster=written(tmp_path, **keys))
+    report = run(archive, tmp_path / "store", cluster=cluster_file(tmp_path, **keys))
     assert (report.state, report.failed) == ("finished", 0)
     assert part_files(tmp_path / "store") == clean
     calls = (state / "calls").read_text("utf-8").splitlines()
@@ -460,13 +519,34 @@ def test_what_kubectl_refuses_is_told(archive: Path, tmp_path: Path, programs: C
     programs("kubectl", "#!/bin/sh\necho 'Error: namespaces \"birds\" is forbidden' >&2\nexit 1\n")
     keys = {"kind": "kubernetes", "image": "i", "volumes": {"a": "/d"}, "namespace": "birds"}
     with pytest.raises(Unavailable, match=r"kubectl get in namespace birds ends with 1: .*forbidden"):
-        embed(options(archive, tmp_path / "store", cluster=written(tmp_path, **keys)))
+        embed(options(archive, tmp_path / "store", cluster=cluster_file(tmp_path, **keys)))
+
+
+def test_a_pod_that_does_not_answer_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted: list[Pods] = []
+    monkeypatch.setattr(cluster.launching.launch, "_CONNECT_S", 1)
+    monkeypatch.setattr(Pods, "start", lambda *_: f"tcp://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(Pods, "close", lambda pods: deleted.append(pods))
+    workers = DaskWorkers(cluster=Kubernetes(image="i", volumes={"a": "/d"}, namespace="birds"))
+    with pytest.raises(Unavailable, match=r"no answer at tcp://.* within 1 s: .*birds logs job/sonotheque-") as caught:
+        workers.start()
+    assert caught.value.kind in PASSING_KINDS, "a supervised run is started again"
+    workers.close()
+    assert len(deleted) == 1
+
+
+def test_a_driver_that_hangs_is_told(programs: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "_ASK_S", 0.2)
+    programs("nvidia-smi", "#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(Unavailable, match=r"nvidia-smi --list-gpus gives no answer within 0\.2 s: .*driver") as caught:
+        require_ready(Gpu(scheduler="tcp://a:1", devices=(0,)))
+    assert caught.value.kind in PASSING_KINDS
 
 
 def test_each_gpu_gets_a_process_that_sees_it_alone(tmp_path: Path, programs: Callable[[str, str], None]) -> None:
     programs("nvidia-smi", "#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 3: A (UUID: y)'\n")
     address = f"tcp://127.0.0.1:{free_port()}"
-    file = written(tmp_path, kind="gpu", scheduler=address, devices=[0, 3], memory="1 GiB", environment={"A": "b"})
+    file = cluster_file(tmp_path, kind="gpu", scheduler=address, devices=[0, 3], memory="1 GiB", environment={"A": "b"})
     found = read_cluster(file)
     require_ready(found)
     backend = DaskBackend(ModelChoice("placeholder"), job=1, workers=2, cluster=found)
@@ -499,7 +579,7 @@ def test_a_scheduler_address_that_is_not_ours(
     archive: Path, tmp_path: Path, programs: Callable[[str, str], None]
 ) -> None:
     programs("nvidia-smi", "#!/bin/sh\necho 'GPU 0: A (UUID: x)'\n")
-    file = written(tmp_path, kind="gpu", scheduler="tcp://192.0.2.1:8786", devices=[0])
+    file = cluster_file(tmp_path, kind="gpu", scheduler="tcp://192.0.2.1:8786", devices=[0])
     with pytest.raises(Unavailable, match=r"no scheduler can listen at tcp://192\.0\.2\.1:8786 on this machine"):
         embed(options(archive, tmp_path / "store", cluster=file))
 
@@ -547,6 +627,7 @@ def test_workers_that_end_over_the_model_are_told_so(error: Exception, monkeypat
 
     backend = DaskBackend(ModelChoice("placeholder"), job=1)
     monkeypatch.setattr(backend._workers, "start", Dead)
+    monkeypatch.setattr(backend._workers, "_client", Dead())
     with pytest.raises(Unavailable, match=r"ended while they loaded the model placeholder: .*memory.*weights"):
         backend.start()
 
@@ -586,7 +667,7 @@ def test_a_run_that_is_stopped_while_it_waits(
 
     thread = threading.Thread(target=stop)
     thread.start()
-    report = run(archive, store, cluster=written(tmp_path, **keys))
+    report = run(archive, store, cluster=cluster_file(tmp_path, **keys))
     thread.join()
     assert (report.state, report.pending) == ("stopped", report.files)
     assert (tmp_path / "cancelled").read_text("ascii") == "17\n"

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
@@ -21,10 +23,11 @@ from cluster.job import JobFolder, heartbeat, latest_job, new_job
 from cluster.options import cores, default_workers
 from cluster.report import export_rows
 from cluster.resuming import resume
-from cluster.run import embed, prepare
+from cluster.run import Run, embed, prepare
 from cluster.status import ask_stop, job_report, verify_store
-from sonotheque.core.errors import Unavailable
-from tests.cluster.support import cli, make_archive, options, report_rows, run, write_wav
+from cluster.sums import Books, RunReport
+from sonotheque.core.errors import Conflict, NotFound, Unavailable
+from tests.cluster.support import cli, make_archive, options, report_rows, run, wait_for, write_wav
 
 
 @pytest.fixture
@@ -219,6 +222,58 @@ def test_a_busy_run_keeps_its_heartbeat(tmp_path: Path, monkeypatch: pytest.Monk
     assert (first["phase"], later["phase"], later["files"]) == ("starting", "embedding", 3)
     assert later["at_s"] > first["at_s"]
     assert job.state() == "running"
+
+
+@pytest.mark.parametrize("state", ["finished", "failed"])
+def test_a_run_that_closes_its_books_for_long_keeps_its_heartbeat(
+    archive: Path, store: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The last snapshot and the catalog of a large store take minutes, far more than makes a run look dead from elsewhere."""
+    monkeypatch.setattr("cluster.heart.EVERY_S", 0.02)
+    close = Books.close
+    beats: list[dict[str, Any]] = []
+
+    def slowly(books: Books, *words: Any) -> RunReport:
+        job = latest_job(str(store))
+        since_s = time.time()
+
+        def fresh() -> dict[str, Any] | None:
+            beat = job.read_json("heartbeat.json")
+            return beat if beat["at_s"] > since_s + 0.1 else None
+
+        beats.append(wait_for(fresh, "a beat while the books are closed", timeout_s=10))
+        return close(books, *words)
+
+    def broken(run: Run) -> None:
+        raise Unavailable("the plug was pulled")
+
+    monkeypatch.setattr(Books, "close", slowly)
+    if state == "failed":
+        monkeypatch.setattr(Run, "_work", broken)
+        with pytest.raises(Unavailable, match="plug"):
+            embed(options(archive, store))
+    else:
+        assert embed(options(archive, store)).state == state
+    job = latest_job(str(store))
+    assert [b["state"] for b in beats] == ["running"]
+    assert job.read_json("heartbeat.json")["state"] == job.read_json("summary.json")["state"] == state
+    assert not [t for t in threading.enumerate() if t.name == "heartbeat"]
+    assert json.loads(job.file("events.jsonl").read_text().splitlines()[-1])["event"] == state
+
+
+def test_what_cannot_be_resumed_is_told_by_name(archive: Path, store: Path) -> None:
+    with pytest.raises(Conflict, match="has no job to resume"):
+        resume(str(store))
+    with pytest.raises(NotFound, match="has no job 7; it has none"):
+        resume(str(store), job=7)
+    run(archive, store)
+    with pytest.raises(NotFound, match=r"has no job 7; it has 1$"):
+        resume(str(store), job=7)
+    JobFolder(str(store), 1).file("job.json").write_text("{")
+    with pytest.raises(Conflict, match=r"settings of job 1 cannot be read.*sonotheque embed"):
+        resume(str(store), job=1)
+    with pytest.raises(Conflict, match=r"settings of any of its jobs \(1\) cannot be read.*sonotheque embed"):
+        resume(str(store))
 
 
 def test_a_run_that_looks_dead_from_elsewhere_can_still_be_asked_to_stop(tmp_path: Path) -> None:

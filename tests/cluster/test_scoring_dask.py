@@ -10,13 +10,13 @@ import time
 
 import psutil
 import pytest
-import yaml
-from distributed import LocalCluster, Security
+from distributed import Client, LocalCluster
 
+from cluster import score_dask, worker_side
 from cluster.scoring import score_snapshot
 from sonotheque.core.errors import Invalid, NotFound
 from store import read_config, read_snapshot
-from tests.cluster.support import cli
+from tests.cluster.support import cli, cluster_file, write_tls
 from tests.clusters_real.kit_ssh import free_port
 from tests.scores import kit
 from tests.scores.kit import linked, poisoned, probe, scores_tree, snap, some_probes
@@ -86,6 +86,22 @@ def test_a_running_scheduler_several_sets_and_parts_that_fail(base, tmp_path, sc
     assert dask.where == f"the Dask scheduler at {scheduler}"
 
 
+def test_two_runs_of_one_set_on_one_scheduler_know_nothing_of_each_other(base, tmp_path):
+    root, clean = base
+    first, second = linked(root, tmp_path / "first"), linked(root, tmp_path / "second")
+    reports = []
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None, silence_logs=50
+    ) as foreign:
+        at = {"scheduler": foreign.scheduler_address}
+        told = lambda done, total: reports or reports.append(score(second, **at))  # noqa: E731 - once, while parts are out
+        reports.append(score(first, progress=told, **at))
+        assert set(foreign.scheduler.worker_plugins) == {"shuffle"}, "Dask's own"
+        assert not score_dask._STACKS
+    assert [report.parts_scored for report in reports] == [20, 20]
+    assert scores_tree(first) == scores_tree(second) == clean
+
+
 def test_a_worker_that_is_killed_costs_nothing(base, tmp_path):
     root, clean = base
     store = linked(root, tmp_path / "store")
@@ -113,19 +129,10 @@ def test_a_worker_that_is_killed_costs_nothing(base, tmp_path):
     assert scores_tree(store) == clean
 
 
-def cluster_file(folder, **keys):
-    (folder / "cluster.yaml").write_text(yaml.safe_dump(keys), "utf-8")
-    return str(folder / "cluster.yaml")
-
-
 def test_a_cluster_file_of_this_machine(base, tmp_path):
     root, clean = base
     store = linked(root, tmp_path / "store")
-    made = Security.temporary()
-    for name, text in (("ca", made.tls_ca_file), ("cert", made.tls_client_cert), ("key", made.tls_client_key)):
-        (tmp_path / f"{name}.pem").write_text(text, "ascii")
-    tls = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
-    file = cluster_file(tmp_path, kind="local", workers=1, threads=2, tls=tls)
+    file = cluster_file(tmp_path, kind="local", workers=1, threads=2, tls=write_tls(tmp_path))
     dry = score(store, cluster=file, dry_run=True)
     assert (dry.parts, dry.parts_held, dry.parts_scored, dry.to_score) == (20, 0, 0, 100)
     assert scores_tree(store) == {}
@@ -160,6 +167,8 @@ def test_folders_of_the_nodes_are_the_files(base, tmp_path, scheduler):
     store = linked(root, tmp_path / "here" / "store")
     keys = {"kind": "ssh", "scheduler": "tcp://here:8786", "hosts": ["node1"]}
     astray = cluster_file(tmp_path, **keys, paths={str(tmp_path / "here"): str(tmp_path / "there")})
+    with Client(scheduler) as client:  # nothing comes late here
+        client.run(setattr, worker_side, "_SHOWN_AFTER_S", (0.05,))
     with pytest.raises(Invalid, match=r"does not see the scores begun in .*/there/store\. .*the key paths"):
         score(store, cluster=astray, scheduler=scheduler)
     assert not (tmp_path / "there").exists(), "nothing is made on a node that is set up wrongly"

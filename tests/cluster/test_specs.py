@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from distributed.comm import connect as dial
 
 import cluster.run
 from cluster.dask_backend import DaskBackend
-from cluster.dask_cluster import connect
+from cluster.dask_connect import connect
 from cluster.dask_settings import REQUIRE_ENCRYPTION, SETTINGS, as_environment
 from cluster.options import EmbedOptions, default_workers
 from cluster.payload import ModelChoice
@@ -38,7 +37,18 @@ from cluster.specs.placing import address_of, model_on_nodes, on_nodes, placed
 from cluster.specs.read import read_cluster
 from cluster.specs.script import pbs_script, slurm_script, steps_of
 from sonotheque.core.errors import Invalid, NotFound, SonothequeError, Unavailable
-from tests.cluster.support import cli, cli_env, make_archive, options, part_files, run, wait_for
+from tests.cluster.support import (
+    cli,
+    cli_env,
+    cluster_file,
+    make_archive,
+    options,
+    part_files,
+    run,
+    wait_for,
+    write_tls,
+)
+from tests.clusters_real.kit_ssh import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "cluster" / "examples"
 SLURM = "kind: slurm\nscheduler: tcp://login1:8786\nwalltime: 12:00:00\n"
@@ -476,18 +486,7 @@ def clean(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Files of an authority that signed itself, as a cluster file names them."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = Security.temporary()
-    texts = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
-    for name, text in texts.items():
-        (folder / f"{name}.pem").write_text(text, encoding="ascii")
-    return {name: str(folder / f"{name}.pem") for name in texts}
-
-
-def cluster_file(folder: Path, **keys: Any) -> Path:
-    file = folder / "cluster.yaml"
-    file.write_text(yaml.safe_dump(keys), encoding="utf-8")
-    return file
+    return write_tls(tmp_path_factory.mktemp("tls"))
 
 
 def test_local_workers_are_as_the_file_says(tmp_path: Path, tls: dict[str, str]) -> None:
@@ -514,29 +513,29 @@ def test_a_run_on_local_workers_writes_what_one_process_writes(
     archive: Path, clean: dict[str, str], tmp_path: Path, tls: dict[str, str]
 ) -> None:
     file = cluster_file(tmp_path, kind="local", workers=2, tls=tls)
-    report = run(archive, tmp_path / "store", cluster=str(file))
+    report = run(archive, tmp_path / "store", cluster=file)
     assert part_files(tmp_path / "store") == clean
     assert report.workers <= 2
     told = json.loads((tmp_path / "store/jobs/1/job.json").read_text(encoding="utf-8"))["options"]
-    assert (told["cluster"], told["workers"]) == (str(file), 2)
+    assert (told["cluster"], told["workers"]) == (file, 2)
 
 
 def test_resume_asks_the_file_again_unless_it_is_told_a_number(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = cluster_file(tmp_path, kind="local", workers=1)
-    run(archive, tmp_path / "store", cluster=str(file))
+    run(archive, tmp_path / "store", cluster=file)
     seen: list[EmbedOptions] = []
     monkeypatch.setattr("cluster.resuming.embed", lambda options, watcher: seen.append(options))
     resume(str(tmp_path / "store"))
     resume(str(tmp_path / "store"), workers=0)
-    assert [(o.cluster, o.workers) for o in seen] == [(str(file), 1), (None, 0)]
+    assert [(o.cluster, o.workers) for o in seen] == [(file, 1), (None, 0)]
 
 
 def test_missing_tls_files_are_named(tmp_path: Path, archive: Path) -> None:
     file = cluster_file(tmp_path, kind="local", workers=1, tls={"ca": "/no/ca", "cert": "/no/c", "key": "/no/k"})
     with pytest.raises(NotFound, match="tls: there is no file /no/ca"):
-        embed(options(archive, tmp_path / "store", cluster=str(file)))
+        embed(options(archive, tmp_path / "store", cluster=file))
 
 
 def test_an_encrypted_scheduler_without_certificates() -> None:
@@ -574,12 +573,6 @@ def pasted(tmp_path: Path) -> Iterator[Any]:
         shell.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def test_what_is_printed_starts_a_cluster_on_which_a_run_runs(
     archive: Path, clean: dict[str, str], tmp_path: Path, tls: dict[str, str], pasted: Any
 ) -> None:
@@ -608,7 +601,7 @@ def test_what_is_printed_starts_a_cluster_on_which_a_run_runs(
             seen.append((store, root)) or original(store, config, part, root, *rest)
         )
         try:
-            run(archive, here / "store", cluster=str(file), scheduler=address)
+            run(archive, here / "store", cluster=file, scheduler=address)
         finally:
             cluster.running.TaskPayload = original  # type: ignore[misc]
         assert set(seen) == {(str(there / "store"), str(there / "archive"))}

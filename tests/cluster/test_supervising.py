@@ -20,11 +20,21 @@ import cluster.supervising
 from cluster.history import job_history
 from cluster.orphans import SUPERVISED, end_processes, marked_processes
 from cluster.status import verify_store
-from cluster.supervising import PASSING_KINDS, Supervisor, is_supervised, telling_supervisor
+from cluster.supervising import PASSING_KINDS, Supervisor, is_supervised, own_command, telling_supervisor
 from cluster.supervisor_log import log_path, supervisor_of
 from sonotheque.core.errors import KINDS, Conflict, Invalid, SonothequeError, Unavailable
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import cli, cli_env, living, make_archive, part_files, run, start_cli, wait_for
+from tests.cluster.support import (
+    cli,
+    cli_env,
+    living,
+    make_archive,
+    part_files,
+    run,
+    start_cli,
+    uninstalled_python,
+    wait_for,
+)
 
 COMMIT = """
 import os, sys, pathlib
@@ -160,6 +170,18 @@ def test_nothing_is_made_of_a_mistyped_path(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit(4)"]
     assert Supervisor(command, str(tmp_path / "nowhere")).run().code == 4
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_checkout_that_is_not_installed(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is where the first process found our packages; ``-P`` keeps the next one from looking where the user stands."""
+    python, libraries = uninstalled_python(tmp_path)
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setenv("PYTHONPATH", libraries)
+    monkeypatch.chdir(tmp_path)
+    lost = subprocess.run([python, "-c", "import cluster"], capture_output=True, text=True, check=False)
+    assert "No module named 'cluster'" in lost.stderr
+    ended = Supervisor(own_command(["status", "--store", str(store), "--json"]), str(store)).run()
+    assert (ended.code, json.loads(ended.output)["error"]["kind"]) == (4, "not_found")
 
 
 # ---- what ended the run ---------------------------------------------------------------------------------------------------

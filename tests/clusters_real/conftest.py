@@ -14,11 +14,10 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from distributed import Security
 
 from tests.cluster.conftest import no_personal_settings, poison  # noqa: F401
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import make_archive, part_files, run
+from tests.cluster.support import make_archive, part_files, run, write_tls
 
 _QUOTE = r"(?:'\"'\"'|')?"
 _SETTINGS = re.compile(rf"(?:export )?{_QUOTE}(?:DASK|MALLOC)_[A-Z_]+=(?:\d+ minutes|'[^'\n]*'|[^\s'\"]+){_QUOTE}[ \n]")
@@ -48,11 +47,7 @@ def clean(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 @pytest.fixture(scope="module")
 def tls(home: Path, archive: Path) -> dict[str, str]:
     """Files of an authority that signed itself, as a cluster file names them."""
-    made = Security.temporary()
-    texts = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
-    for name, text in texts.items():
-        (home / f"{name}.pem").write_text(text, encoding="ascii")
-    return {name: str(home / f"{name}.pem") for name in texts}
+    return write_tls(home)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.support import cli, part_files, start_cli, wait_for
 from tests.clusters_real.conftest import events, keep_log, outline, told_of, workers_here
@@ -190,4 +189,3 @@ def test_a_script_that_is_refused_ends_the_run(
     done = slurm_cli("embed", archive, "--store", home / "refused", *ASKED, "--cluster", file, "-q")
     assert done.returncode == 6, done.stderr
     assert "invalid partition" in done.stderr
-    assert yaml.safe_load(file.read_text("utf-8"))["partition"] == "no-such"

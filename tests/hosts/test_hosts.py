@@ -7,7 +7,6 @@ shared as on a cluster, and nobody hears of them: the other host does them again
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import pytest
 from cluster.dask_settings import SETTINGS, as_environment
 from cluster.status import verify_store
 from tests.cluster.poison import poisoned_env
-from tests.cluster.support import cli, cli_env, make_archive, part_files, run, start_cli, wait_for, windows
+from tests.cluster.support import cli, cli_env, make_archive, part_files, run, start_cli, tell_log, wait_for, windows
 from tests.hosts.network import Network, cannot, network
 
 _PORT = 8786
@@ -118,10 +117,7 @@ def _workers(address: str) -> set[str]:
 
 
 def _tell(line: str) -> None:
-    """Keep a line for the log that ``make hosts`` writes."""
-    if log := os.environ.get("HOSTS_LOG"):
-        with open(log, "a", encoding="utf-8") as handle:
-            handle.write(f"{line}\n")
+    tell_log("HOSTS_LOG", line)
 
 
 def _made_on(address: str) -> dict[str, int]:

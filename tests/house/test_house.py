@@ -201,7 +201,15 @@ def test_dask_is_imported_in_a_few_modules_only() -> None:
     launching = {f"cluster/launching/{name}.py" for name in ("batch", "draining", "hosts", "launch")}
     own = {
         f"cluster/{name}.py"
-        for name in ("dask_backend", "dask_cluster", "dask_tasks", "dask_worker", "index_dask", "score_dask")
+        for name in (
+            "dask_backend",
+            "dask_cluster",
+            "dask_connect",
+            "dask_tasks",
+            "dask_worker",
+            "index_dask",
+            "score_dask",
+        )
     }
     assert users == own | launching
 
