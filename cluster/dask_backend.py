@@ -83,7 +83,7 @@ class DaskBackend:
         if not weights_status(self._model.name, self._model.weights).present:
             # One worker downloads; the others then find the weights in the cache.
             self._load(client, choice)
-        self._workers.register(ModelPlugin(self._model, self._workers.run))
+        self._workers.register(ModelPlugin(self._model))
         return self._load(client, choice)
 
     def _load(self, client: Client, choice: dict[str, Any]) -> ModelSpec:

@@ -154,15 +154,16 @@ class DaskWorkers:
         Parameters
         ----------
         plugin : WorkerPlugin
-            ``run`` is part of its name.
+            Registered under its name and this run's.
 
         Raises
         ------
         Unavailable
             Kind ``workers_lost``: one went away meanwhile, again and again.
         """
-        self._plugins.append(plugin.name)
-        patiently(self.client, lambda: self.client.register_plugin(plugin))
+        name = f"{plugin.name}-{self.run}"
+        self._plugins.append(name)
+        patiently(self.client, lambda: self.client.register_plugin(plugin, name=name))
 
     def _take_back(self, client: Client, timeout_s: float) -> None:
         """Take our plugins from workers that stay. A run that is over does not fail over one that is gone, or a worker that is."""

@@ -34,17 +34,10 @@ class ModelPlugin(WorkerPlugin):
     Attributes
     ----------
     model : ModelChoice
-    run : str
-        Of the workers: part of the name.
     """
 
     model: ModelChoice
-    run: str
-
-    @property
-    def name(self) -> str:
-        """The plugin's name for Dask."""
-        return f"sonotheque-model-{self.run}"
+    name: str = "sonotheque-model"
 
     def setup(self, worker: Worker) -> None:
         """Prepare the process: one thread a process for Arrow, Ctrl-C left to the coordinator, the model in memory.

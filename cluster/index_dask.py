@@ -36,12 +36,7 @@ _AGAIN: Final = "What was written stays: run the same command again"
 
 @dataclass(frozen=True)
 class _SegmentPlugin(WorkerPlugin):
-    run: str
-
-    @property
-    def name(self) -> str:
-        """The plugin's name for Dask: no other run's on the same scheduler."""
-        return f"sonotheque-index-{self.run}"
+    name: str = "sonotheque-index"
 
     def setup(self, worker: Worker) -> None:
         """Leave Ctrl-C to the process that hands out the segments."""
@@ -132,7 +127,7 @@ class DaskSpread:
                 note=self._note,
             )
             self._workers.start()
-            self._workers.register(_SegmentPlugin(self._workers.run))
+            self._workers.register(_SegmentPlugin())
         return self._workers
 
     def _tasks(self, jobs: Sequence[SegmentJob]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -40,7 +40,7 @@ class StackPlugin(WorkerPlugin):
     probes : tuple of Probe
         In the set's order.
     run : str
-        Of the workers: another run's plugin of the same set is another plugin.
+        Of the workers: another run on the same ones has stacks of its own, also of the same set.
     threads : int
         Of a product.
     """
@@ -53,7 +53,7 @@ class StackPlugin(WorkerPlugin):
     @property
     def name(self) -> str:
         """The plugin's name for Dask."""
-        return f"sonotheque-scores-{self.run}-{self.wanted.name}"
+        return f"sonotheque-scores-{self.wanted.name}"
 
     def setup(self, worker: Worker) -> None:
         """Stack them; Ctrl-C is left to the process that hands out the parts."""

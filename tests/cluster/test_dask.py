@@ -314,7 +314,7 @@ class _Named(WorkerPlugin):
     name = "named"
 
 
-def _with_client(monkeypatch: pytest.MonkeyPatch, register: Callable[[object], None], status: str) -> DaskWorkers:
+def _with_client(monkeypatch: pytest.MonkeyPatch, register: Callable[..., None], status: str) -> DaskWorkers:
     monkeypatch.setattr(cluster.dask_connect, "_AGAIN_AFTER_S", (0.0, 0.0))
     workers = DaskWorkers()
     monkeypatch.setattr(workers, "_client", SimpleNamespace(register_plugin=register, status=status))
@@ -324,7 +324,7 @@ def _with_client(monkeypatch: pytest.MonkeyPatch, register: Callable[[object], N
 def test_a_worker_that_dies_over_a_plugin_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def register(plugin: object) -> None:
+    def register(plugin: object, name: str) -> None:
         asked.append(plugin)
         if len(asked) < 3:
             raise CommClosedError("in <TCP (closed) Scheduler Broadcast>")
@@ -341,7 +341,7 @@ def test_workers_that_die_over_a_plugin_again_and_again(
     """Without its scheduler a client would wait for that each time: once is enough."""
     asked: list[object] = []
 
-    def register(plugin: object) -> None:
+    def register(plugin: object, name: str) -> None:
         asked.append(plugin)
         raise CommClosedError("in <TCP (closed) Scheduler Broadcast>")
 
@@ -353,7 +353,7 @@ def test_workers_that_die_over_a_plugin_again_and_again(
 
 
 def test_what_a_plugin_itself_says_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def register(_: object) -> None:
+    def register(_: object, name: str) -> None:
         raise Unavailable("the weights are missing", kind="download_failed")
 
     with pytest.raises(Unavailable, match="the weights are missing") as caught:
@@ -401,18 +401,18 @@ def test_plugins_are_taken_from_workers_that_stay(foreign: LocalCluster, stays: 
         def teardown(self, worker: Worker) -> None:
             raise KeyError(self.name)
 
-    names = {"gone", "failing", "plain"}
     workers = DaskWorkers(scheduler=foreign.scheduler_address)
     client = workers.start()
-    for name in sorted(names):
+    for name in ("failing", "gone", "plain"):
         workers.register(Failing(name))
-    assert set(foreign.scheduler.worker_plugins) == {"shuffle", *names}
-    foreign.scheduler.worker_plugins.pop("gone")
+    gone, *rest = (f"{name}-{workers.run}" for name in ("gone", "failing", "plain"))
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle", gone, *rest}
+    foreign.scheduler.worker_plugins.pop(gone)
     if not stays:
         workers._scheduler = None
     workers.close()
     assert client.status == "closed"
-    assert set(foreign.scheduler.worker_plugins) == {"shuffle", *(() if stays else names - {"gone"})}
+    assert set(foreign.scheduler.worker_plugins) == {"shuffle", *(() if stays else rest)}
 
 
 # ---- the kill sweep ---------------------------------------------------------------------------------------------------

@@ -619,7 +619,7 @@ def test_workers_that_end_over_the_model_are_told_so(error: Exception, monkeypat
         def submit(self, *_: object, **__: object) -> Dead:
             return self
 
-        def register_plugin(self, _: object) -> None:
+        def register_plugin(self, _: object, name: str) -> None:
             return None
 
         def result(self) -> None:
