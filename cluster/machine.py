@@ -13,7 +13,7 @@ from cluster.options import cores
 
 _CPU = Path("/proc/cpuinfo")
 _OS = Path("/etc/os-release")
-_CLOCK_STEP_S = 60.0  # a process's start is told by the wall clock, which may be set while it runs
+CLOCK_STEP_S = 60.0  # a process's start is told by the wall clock, which may be set while it runs
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -117,4 +117,4 @@ def is_process(pid: int, name: str | None, started: float | None) -> bool:
     if name and process_name(pid) == name:
         return True
     now = process_started(pid)
-    return now is not None and started is not None and abs(now - float(started)) < _CLOCK_STEP_S
+    return now is not None and started is not None and abs(now - float(started)) < CLOCK_STEP_S

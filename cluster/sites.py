@@ -18,7 +18,6 @@ from sonotheque.core.outcome import Outcome
 from sonotheque.core.places import inside
 from sonotheque.core.recording import printable_path
 from sonotheque.core.site import clean_site
-from store.fsops import store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +176,10 @@ COLUMNS = tuple(f.name for f in fields(SiteSum))
 
 
 def write_sites(sums: Iterable[SiteSum], target: Path) -> None:
-    """Write them as a CSV table, whole or not at all."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    with store_errors(str(target.parent)):
-        try:
-            with aside.open("w", encoding="utf-8", newline="") as file:
-                table = csv.DictWriter(file, COLUMNS)
-                table.writeheader()
-                for one in sums:
-                    kinds = "; ".join(f"{kind} {count}" for kind, count in sorted(one.failed_by_kind.items()))
-                    table.writerow({**one.to_json(), "site": inert_value(one.site), "failed_by_kind": kinds})
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+    """Write them as a CSV table."""
+    with target.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        for one in sums:
+            kinds = "; ".join(f"{kind} {count}" for kind, count in sorted(one.failed_by_kind.items()))
+            table.writerow({**one.to_json(), "site": inert_value(one.site), "failed_by_kind": kinds})

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sonotheque.core.errors import CLASS_OF_KIND, Unavailable
+from sonotheque.core.modules import our_module, with_home
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-# -P: a folder called `store` where the user stands must not be taken for our package.
-COMMAND = (sys.executable, "-P", "-m", "embedder.choosing.measure")
+COMMAND = tuple(our_module("embedder.choosing.measure"))
 _END_S = 5.0  # for a process to end once its stdin is closed
 _SAID_MAX = 300
 
@@ -46,6 +46,7 @@ class Child:
                 stderr=stderr,
                 text=True,
                 encoding="utf-8",
+                env=with_home(os.environ),
                 start_new_session=True,
             )
         self._stdin = cast("IO[str]", self._process.stdin)

@@ -9,13 +9,11 @@ import socket
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from cluster.machine import boot_and_ticks, process_started
+from cluster.machine import CLOCK_STEP_S, boot_and_ticks, process_started
 from search_api.threads import for_a_job
 from sonotheque.core.modules import our_module, with_home
-
-_CLOCK_STEP_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class ProcessMark:
         now = ProcessMark.of(self.pid) if self.host == socket.gethostname() else None
         if now is None or now.boot != self.boot:
             return False
-        return now.ticks == self.ticks if now.ticks and self.ticks else abs(now.created - self.created) < _CLOCK_STEP_S
+        return now.ticks == self.ticks if now.ticks and self.ticks else abs(now.created - self.created) < CLOCK_STEP_S
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object."""

@@ -15,6 +15,7 @@ from cluster.job import FAILED as RUN_FAILED
 from cluster.job import FINISHED as RUN_FINISHED
 from cluster.job import RUNNING as RUN_RUNNING
 from cluster.job import STOPPED as RUN_STOPPED
+from cluster.machine import CLOCK_STEP_S
 from search_api.boards.processes import ProcessMark
 from search_api.boards.records import CANCELLED, ENDED, FAILED, FINISHED, INTERRUPTED, RUNNING
 from search_api.boards.requests import EMBED
@@ -33,7 +34,6 @@ _STATES: Final = {
     RUN_FAILED: FAILED,
     DEAD: INTERRUPTED,
 }
-_CLOCK_STEP_S: Final = 60.0
 _BEAT: Final = {"phase": "stage", "files": "done", "files_total": "total", "at": "at"}
 _MORE: Final = ("eta_s", "windows", "audio_s", "audio_total_s", "x_realtime")
 
@@ -49,7 +49,7 @@ def run_of(root: str, mark: ProcessMark | None) -> int | None:
             beat.get("pid") == mark.pid
             and beat.get("host") == mark.host
             and started is not None
-            and abs(float(started) - mark.created) < _CLOCK_STEP_S
+            and abs(float(started) - mark.created) < CLOCK_STEP_S
         ):
             return number
     return None

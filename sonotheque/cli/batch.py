@@ -152,7 +152,8 @@ class Batch:
         sums = site_sums(job, self.sites.sites)
         with _written(self.out / REPORT) as aside:
             rows = export_rows(read_rows(job.path), aside)
-        write_sites(sums, self.out / SITES)
+        with _written(self.out / SITES) as aside:
+            write_sites(sums, aside)
         summary: dict[str, Any] | None = None
         with contextlib.suppress(NotFound):  # it was killed before it had planned; the exit code says so
             summary = job_report(self.store, job.number)
